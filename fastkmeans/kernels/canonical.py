@@ -1,0 +1,243 @@
+"""The canonical squared distance, which defines every label, and nothing but: float64, two roundings a feature, no FMA.
+
+``t = x_j - c_j; s = s + t * t`` over the features from left to right, both operands as stored.  Centers for these
+kernels lie in groups of eight, ``[group][d][8]`` float64, so that one vector instruction serves eight of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from . import simd
+from .jit import kernel
+from .pack import load_row
+from .simd import F64, I64, Loop, fetch_add
+
+GROUP = 8  # centers a group
+
+
+@kernel
+def group_centers(centers, out):  # type: ignore
+    """Centers (k, d) of either dtype IN into groups ``[ceil(k / 8)][d][8]``, flat float64 OUT; missing ones repeat."""
+    k, d = centers.shape
+    for g in range((k + GROUP - 1) // GROUP):
+        for j in range(d):
+            for l in range(GROUP):
+                out[(g * d + j) * GROUP + l] = centers[min(g * GROUP + l, k - 1), j]
+
+
+@kernel
+def group_values_plain(row, grouped, group, out):  # type: ignore
+    """Canonical distances of row (d,) float64 to the eight centers of a group: plain loops. out (8,) float64 OUT."""
+    d = row.shape[0]
+    for l in range(GROUP):
+        out[l] = 0.0
+    for j in range(d):
+        for l in range(GROUP):
+            t = row[j] - grouped[(group * d + j) * GROUP + l]
+            out[l] += t * t
+
+
+@intrinsic
+def _group_values(typingctx, row, grouped, groups, first, count, out):  # type: ignore
+    """Canonical distances of a row to `count` (1 or 4) groups, numbered in groups[first..], into out at 8 * first."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        vtype = simd.vector(F64, GROUP)
+        zero = simd.const(vtype, 0.0)
+        t = signature.args
+        pr, pc, pg, po = (simd.data(context, b, t[i], args[i]) for i in (0, 1, 2, 5))
+        d = b.extract_value(context.make_array(t[0])(context, b, args[0]).shape, 0)
+
+        def run(number: int) -> None:
+            centers = []
+            for g in range(number):
+                group = b.load(simd.at(b, pg, b.add(args[3], ir.Constant(I64, g))))
+                centers.append(simd.at(b, pc, b.mul(group, b.mul(d, ir.Constant(I64, GROUP)))))
+            with Loop(b, ir.Constant(I64, 0), d, ir.Constant(I64, 1), [zero] * number) as loop:
+                x = simd.splat(b, b.load(simd.at(b, pr, loop.i)), GROUP)
+                sums = []
+                for center, s in zip(centers, loop.values, strict=True):
+                    c = simd.load(b, simd.at(b, center, b.mul(loop.i, ir.Constant(I64, GROUP))), vtype)
+                    difference = b.fsub(x, c)
+                    sums.append(b.fadd(s, b.fmul(difference, difference)))
+                loop.next(sums)
+            for g, s in enumerate(loop.results):
+                place = b.mul(b.add(args[3], ir.Constant(I64, g)), ir.Constant(I64, GROUP))
+                simd.store(b, s, simd.at(b, po, place))
+
+        with b.if_else(b.icmp_signed("==", args[4], ir.Constant(I64, 4))) as (four, one):
+            with four:
+                run(4)
+            with one:
+                run(1)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(row, grouped, groups, i8, i8, out), codegen
+
+
+@kernel
+def values_of_groups(row, grouped, groups, n_groups, out):  # type: ignore
+    """Canonical distances of row (d,) float64 to the groups listed: out (8 * n_groups,) float64 OUT."""
+    whole = n_groups // 4 * 4
+    for first in range(0, whole, 4):
+        _group_values(row, grouped, groups, first, 4, out)
+    for first in range(whole, n_groups):
+        _group_values(row, grouped, groups, first, 1, out)
+
+
+@kernel
+def nearest_in_groups(row, grouped, groups, n_groups, k, out):  # type: ignore
+    """Nearest center, by canonical distance, among the groups listed in ascending order; lowest index on a tie.
+
+    row (d,) float64, grouped as group_centers, groups (n_groups,) int64 IN; out (8 * n_groups,) float64 scratch.
+    """
+    values_of_groups(row, grouped, groups, n_groups, out)
+    best, label = np.inf, -1
+    for g in range(n_groups):
+        for l in range(min(GROUP, k - groups[g] * GROUP)):
+            value = out[g * GROUP + l]
+            if value < best or label < 0:
+                best, label = value, groups[g] * GROUP + l
+    return label
+
+
+@intrinsic
+def _direct_tile(typingctx, rows, grouped, group, d, out):  # type: ignore
+    """Squared distances of 8 rows (8, d) float64 to one group, by differences and FMAs, into out (8, 8)."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        vtype = simd.vector(F64, GROUP)
+        zero = simd.const(vtype, 0.0)
+        pr, pc, po = (simd.data(context, b, signature.args[i], args[i]) for i in (0, 1, 4))
+        eight = ir.Constant(I64, GROUP)
+        center = simd.at(b, pc, b.mul(args[2], b.mul(args[3], eight)))
+        with Loop(b, ir.Constant(I64, 0), args[3], ir.Constant(I64, 1), [zero] * 8) as loop:
+            c = simd.load(b, simd.at(b, center, b.mul(loop.i, eight)), vtype)
+            feature = simd.at(b, pr, loop.i)
+            sums = []
+            for r, s in enumerate(loop.values):
+                x = b.load(simd.at(b, feature, b.mul(args[3], ir.Constant(I64, r))))
+                difference = b.fsub(simd.splat(b, x, GROUP), c)
+                sums.append(simd.fma(b, difference, difference, s))
+            loop.next(sums)
+        for r, s in enumerate(loop.results):
+            simd.store(b, s, simd.at(b, po, r * GROUP))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(rows, grouped, i8, i8, out), codegen
+
+
+@kernel
+def transform_lane(X, counter, grouped, k, plain, result):  # type: ignore
+    """Distances of all rows of X to all centers, by direct differences in float64.
+
+    X (n, d) any dtype, counter (1,) int64 INOUT, grouped as group_centers, plain: without FMA IN;
+    result (n, k) float32 or float64 OUT.
+    """
+    n, d = X.shape
+    rows, out = np.zeros((8, d)), np.empty((8, GROUP))
+    while True:
+        start = fetch_add(counter, 256)
+        if start >= n:
+            break
+        for lo in range(start, min(start + 256, n), 8):
+            count = min(8, n - lo)
+            for r in range(count):
+                load_row(X, lo + r, rows[r])
+            for g in range((k + GROUP - 1) // GROUP):
+                if plain:
+                    for r in range(count):
+                        group_values_plain(rows[r], grouped, g, out[r])
+                else:
+                    _direct_tile(rows, grouped, g, d, out)
+                for r in range(count):
+                    for l in range(min(GROUP, k - g * GROUP)):
+                        result[lo + r, g * GROUP + l] = math.sqrt(out[r, l])
+
+
+@kernel
+def distances_lane(X, counter, centers, labels, weights, out, largest):  # type: ignore
+    """Canonical distance of every row to the center of its label, and the largest over rows of positive weight.
+
+    X (n, d) any dtype, counter (1,) int64 INOUT, centers (k, d), labels (n,) int32, weights (n,) int64 or (0,) IN;
+    out (n,) float64 OUT, largest (1,) float64 INOUT.
+    """
+    n = X.shape[0]
+    weighted = weights.shape[0] > 0
+    while True:
+        lo = fetch_add(counter, 1024)
+        if lo >= n:
+            break
+        hi = min(lo + 1024, n)
+        own_distances_block(X, lo, hi, centers, labels, out)
+        for i in range(lo, hi):
+            if not weighted or weights[i] > 0:
+                largest[0] = max(largest[0], out[i])
+
+
+@kernel
+def nearest_plain(row, grouped, k, out):  # type: ignore
+    """Nearest of all centers by canonical distance: the readable reference. out (8,) float64 scratch."""
+    best, label = np.inf, -1
+    for g in range((k + GROUP - 1) // GROUP):
+        group_values_plain(row, grouped, g, out)
+        for l in range(min(GROUP, k - g * GROUP)):
+            if out[l] < best or label < 0:
+                best, label = out[l], g * GROUP + l
+    return label
+
+
+@kernel
+def squared_distance(a, i, c, l):  # type: ignore
+    """Canonical squared distance of row i of a and row l of c, arrays of any real dtype."""
+    s = 0.0
+    for j in range(a.shape[1]):
+        t = np.float64(a[i, j]) - np.float64(c[l, j])
+        s += t * t
+    return s
+
+
+@kernel
+def own_distances_block(X, lo, hi, centers, labels, out):  # type: ignore
+    """Canonical distance of rows lo..hi of X to the center of their label: four rows at a time hide the latency.
+
+    X (n, d) any dtype, centers (k, d), labels (n,) int32 IN, out (n,) float64 OUT.
+    """
+    d = X.shape[1]
+    i = lo
+    while i + 4 <= hi:
+        l0, l1, l2, l3 = labels[i], labels[i + 1], labels[i + 2], labels[i + 3]
+        s0 = s1 = s2 = s3 = 0.0
+        for j in range(d):
+            t0 = np.float64(X[i, j]) - np.float64(centers[l0, j])
+            t1 = np.float64(X[i + 1, j]) - np.float64(centers[l1, j])
+            t2 = np.float64(X[i + 2, j]) - np.float64(centers[l2, j])
+            t3 = np.float64(X[i + 3, j]) - np.float64(centers[l3, j])
+            s0 += t0 * t0
+            s1 += t1 * t1
+            s2 += t2 * t2
+            s3 += t3 * t3
+        out[i], out[i + 1], out[i + 2], out[i + 3] = s0, s1, s2, s3
+        i += 4
+    while i < hi:
+        out[i] = squared_distance(X, i, centers, labels[i])
+        i += 1
+
+
+def grouped_size(k: int, d: int) -> int:
+    """float64 values of k grouped centers."""
+    return -(-k // GROUP) * GROUP * d
+
+
+def group_scratch(k: int) -> Any:
+    """float64 scratch for the values of all groups."""
+    return np.empty(-(-k // GROUP) * GROUP)

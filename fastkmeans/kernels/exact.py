@@ -1,0 +1,367 @@
+"""Exact statistics: no float is ever summed over rows.
+
+A value is rounded once to a grid (a power of two per feature, per pass for scalars) and split into digits of 32 bits,
+each of which is added into an int64 of its own; nothing is carried until a pass is over.  Sums of integers do not
+depend on threads, blocks or the order of rows.  A weighted term is the product of two grid integers, so that an integer
+weight w equals w copies of the row, to the bit.
+
+Digits are signed: a value is ``sum(digit[t] * 2**(32 t))``.  Sums of clusters lie as ``[cluster][digit][feature]``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .jit import kernel
+from .simd import fetch_add, float_bits, from_bits
+
+DIGIT = 2.0**32
+LOW = (1 << 32) - 1
+MAGNITUDE = (1 << 63) - 1  # all bits of a float64 but the sign
+INFINITE = 0x7FF << 52
+
+
+@kernel
+def exponents_lane(X, weights, counter, largest, count, total, finite):  # type: ignore
+    """Largest magnitude and sum of binary exponents of the non-zero values of each feature; finds NaN and infinity.
+
+    X (n, d) any dtype, weights (n,) int64 or (0,) for ones IN; rows of weight zero count nowhere but must be finite.
+    counter (1,) int64 INOUT; largest (d,) float64, count (2, d), total (2, d) int64 INOUT: weight of the non-zero values,
+    and the sum of weight times exponent field, each in two digits of 31 bits; finite (1,) uint8 INOUT.
+    At most 2**19 rows in all.
+    """
+    n, d = X.shape
+    weighted = weights.shape[0] > 0
+    top = np.zeros(d, np.int64)
+    while True:
+        start = fetch_add(counter, 1024)
+        if start >= n:
+            break
+        for i in range(start, min(start + 1024, n)):
+            w = weights[i] if weighted else 1
+            low, high = w & 0x7FFFFFFF, w >> 31
+            if low == 1 and high == 0:
+                for j in range(d):
+                    bits = float_bits(np.float64(X[i, j])) & MAGNITUDE
+                    top[j] = max(top[j], bits)
+                    present = np.int64(bits != 0)
+                    count[0, j] += present
+                    total[0, j] += present * max(bits >> 52, 1)
+            else:
+                for j in range(d):
+                    bits = float_bits(np.float64(X[i, j])) & MAGNITUDE
+                    if bits >= INFINITE:
+                        finite[0] = 0
+                    elif w > 0 and bits != 0:
+                        top[j] = max(top[j], bits)
+                        field = max(bits >> 52, 1)
+                        count[0, j] += low
+                        count[1, j] += high
+                        total[0, j] += low * field
+                        total[1, j] += high * field
+    for j in range(d):
+        largest[j] = max(largest[j], from_bits(top[j]))
+        if top[j] >= INFINITE:
+            finite[0] = 0
+
+
+@kernel
+def exponents_flat_lane(flat, period, counter, largest, count, total, finite):  # type: ignore
+    """`exponents_lane` for few features in C order and unit weights: lanes over several rows, `period` values at a time.
+
+    flat (n * d,) any dtype IN; largest (period,) float64, count (2, period), total (2, period) int64 INOUT: one entry per
+    position in a period, a multiple of d; the rest as above.
+    """
+    n = flat.shape[0]
+    top = np.zeros(period, np.int64)
+    while True:
+        start = fetch_add(counter, 64 * period)
+        if start >= n:
+            break
+        for lo in range(start, min(start + 64 * period, n), period):
+            for e in range(min(period, n - lo)):
+                bits = float_bits(np.float64(flat[lo + e])) & MAGNITUDE
+                top[e] = max(top[e], bits)
+                present = np.int64(bits != 0)
+                count[0, e] += present
+                total[0, e] += present * max(bits >> 52, 1)
+    for e in range(period):
+        largest[e] = max(largest[e], from_bits(top[e]))
+        if top[e] >= INFINITE:
+            finite[0] = 0
+
+
+@kernel
+def row_digits(X, i, scale, digits, n_digits, out):  # type: ignore
+    """Row i of X on the feature grid, as signed digits.
+
+    X (n, d) any dtype, scale (2, d) float64 powers of two, applied one after the other, IN;
+    digits (d,) float64 scratch, out (n_digits, d) int64 OUT.
+    """
+    d = X.shape[1]
+    if n_digits == 2:
+        for j in range(d):
+            value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+            high = np.trunc(value * (1.0 / DIGIT))
+            out[1, j] = np.int64(high)
+            out[0, j] = np.int64(value - high * DIGIT)
+        return
+    for j in range(d):
+        digits[j] = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+    for t in range(n_digits - 1, 0, -1):
+        unit = math.ldexp(1.0, 32 * t)
+        for j in range(d):
+            high = np.trunc(digits[j] / unit)
+            out[t, j] = np.int64(high)
+            digits[j] -= high * unit
+    for j in range(d):
+        out[0, j] = np.int64(digits[j])
+
+
+@kernel
+def weigh_digits(digits, n_digits, w, out):  # type: ignore
+    """The product of digits and a weight: n_digits + 2 digits of at most 34 bits and a sign.
+
+    digits (n_digits, d) int64 IN, w int64 >= 0 IN, out (n_digits + 2, d) int64 OUT.
+    """
+    d = digits.shape[1]
+    w0, w1 = np.uint64(w & LOW), np.uint64(w >> 32)
+    out[: n_digits + 2] = 0
+    for t in range(n_digits):
+        for j in range(d):
+            sign = 1 if digits[t, j] >= 0 else -1
+            size = np.uint64(abs(digits[t, j]))
+            p0, p1 = size * w0, size * w1
+            out[t, j] += sign * np.int64(p0 & np.uint64(LOW))
+            out[t + 1, j] += sign * np.int64((p0 >> np.uint64(32)) + (p1 & np.uint64(LOW)))
+            out[t + 2, j] += sign * np.int64(p1 >> np.uint64(32))
+
+
+@kernel
+def add_digits(digits, n, sign, sums, start):  # type: ignore
+    """sums[start : start + n * d] += sign * digits[:n]: int64, digits (>= n, d) IN, sums flat INOUT."""
+    d = digits.shape[1]
+    for t in range(n):
+        place = start + t * d
+        for j in range(d):
+            sums[place + j] += sign * digits[t, j]
+
+
+@kernel
+def merge_lanes(lane_sums, lane_weights, touched, sums, weights):  # type: ignore
+    """Add the lanes' sums of the clusters they touched to the whole, and clear them.
+
+    lane_sums (lanes, k * n_digits * d), lane_weights (lanes, k) int64 INOUT, touched (lanes, k) uint8 IN,
+    sums (k, n_digits, d), weights (k,) int64 INOUT.
+    """
+    k, n_digits, d = sums.shape
+    for lane in range(lane_sums.shape[0]):
+        for c in range(k):
+            if touched[lane, c]:
+                weights[c] += lane_weights[lane, c]
+                lane_weights[lane, c] = 0
+                start = c * n_digits * d
+                for t in range(n_digits):
+                    for j in range(d):
+                        sums[c, t, j] += lane_sums[lane, start + t * d + j]
+                        lane_sums[lane, start + t * d + j] = 0
+
+
+@kernel
+def carry_sums(touched, sums, changed):  # type: ignore
+    """Carry the sums of the clusters any lane touched, and note those: digits end in [0, 2**32) but the highest,
+    which keeps the sign.
+
+    touched (lanes, k) uint8 INOUT: cleared; sums (k, n_digits, d) int64 INOUT; changed (k,) uint8 INOUT.
+    """
+    k, n_digits, d = sums.shape
+    for c in range(k):
+        any_lane = False
+        for lane in range(touched.shape[0]):
+            any_lane = any_lane or touched[lane, c] != 0
+            touched[lane, c] = 0
+        if any_lane:
+            changed[c] = 1
+            for t in range(n_digits - 1):
+                for j in range(d):
+                    carry = sums[c, t, j] >> 32
+                    sums[c, t, j] -= carry << 32
+                    sums[c, t + 1, j] += carry
+
+
+@kernel
+def _two_sum(a, b):  # type: ignore
+    """a + b and its rounding error."""
+    s = a + b
+    z = s - a
+    return s, (a - (s - z)) + (b - z)
+
+
+@kernel
+def _two_product(a, b):  # type: ignore
+    """a * b and its rounding error (Dekker 1971), without FMA."""
+    p = a * b
+    t = 134217729.0 * a
+    a1 = t - (t - a)
+    a2 = a - a1
+    t = 134217729.0 * b
+    b1 = t - (t - b)
+    b2 = b - b1
+    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
+
+
+@kernel
+def divide_sums(sums, weights, exponent, touched, single, means, doubtful):  # type: ignore
+    """Means ``sums * 2**exponent / weights`` of the touched clusters, rounded to float64; lists what it can't decide.
+
+    sums (k, n_digits, d) carried, weights (k,) int64, exponent (d,) int64, touched (k,) uint8 IN; single: whether the
+    mean is meant for float32; means (k, d) float64 INOUT; doubtful (k * d,) int64 OUT: flat places where the nearest
+    float64 (or float32) is not certain, for the caller to decide in Python integers.  Returns how many.
+    Quotients are double-doubles (106 bits), so a doubt is rare: near halfway between two floats, or subnormal.
+    """
+    k, n_digits, d = sums.shape
+    n_doubtful = 0
+    magnitude = np.empty(n_digits + 1, np.int64)
+    units = np.empty(n_digits + 1)
+    for t in range(n_digits + 1):
+        units[t] = math.ldexp(1.0, 32 * t)
+    for c in range(k):
+        if not touched[c] or weights[c] <= 0:
+            continue
+        w = np.float64(weights[c])
+        w_rest = np.float64(weights[c] - np.int64(w))
+        for j in range(d):
+            sign = 1.0
+            if sums[c, n_digits - 1, j] < 0:
+                sign = -1.0
+                carry = 0
+                for t in range(n_digits):
+                    value = carry - sums[c, t, j]
+                    carry = value >> 32 if t < n_digits - 1 else 0
+                    magnitude[t] = value - (carry << 32)
+            else:
+                for t in range(n_digits):
+                    magnitude[t] = sums[c, t, j]
+            top = magnitude[n_digits - 1]
+            magnitude[n_digits] = top >> 32
+            magnitude[n_digits - 1] = top - (magnitude[n_digits] << 32)
+            high, low = 0.0, 0.0
+            for t in range(n_digits, -1, -1):
+                high, rest = _two_sum(high, magnitude[t] * units[t])
+                low += rest
+            high, low = _two_sum(high, low)
+            if high == 0.0:
+                means[c, j] = 0.0
+                continue
+            q = high / w
+            p, p_rest = _two_product(q, w)
+            r, r_rest = _two_sum((high - p) - p_rest, low)
+            correction = (r - q * w_rest) / w
+            value = q + correction
+            rest = correction - (value - q)
+            p, p_rest = _two_product(correction, w)
+            exact = w_rest == 0.0 and r_rest == 0.0 and p == r and p_rest == 0.0
+            scaled = math.ldexp(value, exponent[j])
+            means[c, j] = sign * scaled
+            if single:
+                tail = float_bits(scaled) & 0x1FFFFFFF
+                sure = scaled > 1.2e-38 and ((exact and rest == 0.0) or abs(tail - 0x10000000) > 1)
+            else:
+                slack = value * 2.0**-90
+                sure = scaled > 1e-300 and (exact or (value + (rest + slack) == value and value + (rest - slack) == value))
+            if not sure:
+                doubtful[n_doubtful] = c * d + j
+                n_doubtful += 1
+    return n_doubtful
+
+
+@kernel
+def add_weighted(value, w, sums, start):  # type: ignore
+    """Add value * w, both non-negative int64 below 2**62, to sums[start : start + 4], digits of 32 bits."""
+    if w == 1:
+        sums[start] += value & LOW
+        sums[start + 1] += value >> 32
+        return
+    w0, w1 = np.uint64(w & LOW), np.uint64(w >> 32)
+    for t in range(2):
+        digit = np.uint64((value >> (32 * t)) & LOW)
+        p0, p1 = digit * w0, digit * w1
+        sums[start + t] += np.int64(p0 & np.uint64(LOW))
+        sums[start + t + 1] += np.int64((p0 >> np.uint64(32)) + (p1 & np.uint64(LOW)))
+        sums[start + t + 2] += np.int64(p1 >> np.uint64(32))
+
+
+@kernel
+def sum_rows(values, weights, scale0, scale1, lo, hi, sums):  # type: ignore
+    """Add ``rint(value * scale0 * scale1) * weight`` of rows lo..hi to sums, digits of a row sum.
+
+    values (n,) float64 >= 0, weights (n,) int64 or (0,) for ones IN, sums (6,) int64 INOUT: 3 digits of the value and
+    the weight's two; powers of two in two steps.  At most 2**28 rows between carries.
+    """
+    weighted = weights.shape[0] > 0
+    for i in range(lo, hi):
+        w = weights[i] if weighted else 1
+        if w == 0:
+            continue
+        value = np.rint(values[i] * scale0 * scale1)
+        d2 = np.trunc(value * 2.0**-64)
+        value -= d2 * 2.0**64
+        d1 = np.trunc(value * 2.0**-32)
+        d0 = value - d1 * 2.0**32
+        if w == 1:
+            sums[0] += np.int64(d0)
+            sums[1] += np.int64(d1)
+            sums[2] += np.int64(d2)
+        else:
+            w0, w1 = np.uint64(w & LOW), np.uint64(w >> 32)
+            for t, digit in enumerate((d0, d1, d2)):
+                p0, p1 = np.uint64(digit) * w0, np.uint64(digit) * w1
+                sums[t] += np.int64(p0 & np.uint64(LOW))
+                sums[t + 1] += np.int64((p0 >> np.uint64(32)) + (p1 & np.uint64(LOW)))
+                sums[t + 2] += np.int64(p1 >> np.uint64(32))
+
+
+@kernel
+def largest_value(values, weights, lo, hi):  # type: ignore
+    """Largest of values[lo:hi] over rows of positive weight; -1 where there is none."""
+    weighted = weights.shape[0] > 0
+    largest = -1.0
+    for i in range(lo, hi):
+        if not weighted or weights[i] > 0:
+            largest = max(largest, values[i])
+    return largest
+
+
+@kernel
+def center_shift(old, new):  # type: ignore
+    """Sum over clusters, in order, of the canonical squared distance between old and new center; (k, d) each."""
+    total = 0.0
+    for c in range(old.shape[0]):
+        s = 0.0
+        for j in range(old.shape[1]):
+            t = np.float64(new[c, j]) - np.float64(old[c, j])
+            s += t * t
+        total += s
+    return total
+
+
+@kernel
+def inertia_below_scatter(means, mean, centers, weights):  # type: ignore
+    """How far the inertia of clusters with these means and centers lies below the total scatter about `mean`.
+
+    means (k, d), mean (d,) float64, centers (k, d), weights (k,) float64.  By the theorem of the means it is the sum of
+    ``w (|mean_c - mean|^2 - |mean_c - center_c|^2)``; for the history only, because it cancels.
+    """
+    total = 0.0
+    for c in range(means.shape[0]):
+        if weights[c] > 0.0:
+            between, off = 0.0, 0.0
+            for j in range(means.shape[1]):
+                t = means[c, j] - mean[j]
+                between += t * t
+                t = means[c, j] - np.float64(centers[c, j])
+                off += t * t
+            total += weights[c] * (between - off)
+    return total

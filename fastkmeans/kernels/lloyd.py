@@ -1,0 +1,378 @@
+"""The dense pass: every row against every center, and the exact sums, in one visit of a block of rows.
+
+A lane pulls blocks of rows from a shared counter.  For each block it packs the rows, runs a micro-kernel, certifies the
+labels, decides the doubtful ones by the canonical value, and adds the rows whose label changed to its sums.
+
+The certificate.  Let y, c' be a packed row and center, v = y.c' - |c'|^2/2 their fast value.  It is off from the true
+order by at most ``e = gamma (|y| m + m^2/2) + (d + 3) 2^-53 r^2/2 + floor``, where gamma counts the roundings of packing
+and of the FMA chain, the second term those of the canonical value, `floor` what underflow can do, r bounds the distance
+to the nearest center and m = min(|y| + r, largest |c'|) the norm of any center that could be nearer.  A label stands
+iff v1 - v2 > 2 e, strictly; otherwise every center with v >= v1 - 2 e is compared by the canonical value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import simd
+from .canonical import GROUP, nearest_in_groups, nearest_plain
+from .exact import add_digits, row_digits, weigh_digits
+from .jit import kernel
+from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_tile, finish_tile, row_values
+from .pack import load_row, pack_panel, pack_tile, panel_norms, tile_norms
+from .simd import fetch_add, float_bits
+
+BLOCK = 960  # rows of a block, lanes = points and plain loops
+TILES = 20  # tiles of a block at most, lanes = centers
+CENTER_BYTES = 1 << 20  # packed centers that are swept at a time: they stay in the second-level cache
+SWITCH = 48  # features from which on lanes = centers is faster (measured)
+
+CHANGED, DECIDED, BLOCKS, THREAD = range(4)  # columns of a lane's counters
+
+_forced: list[str] = []
+
+
+@contextlib.contextmanager
+def force_orientation(name: str) -> Iterator[None]:
+    """Use lanes = "points" or "centers" inside the block, whatever is faster; points need d <= CHUNK.  For tests."""
+    if name not in ("points", "centers"):
+        raise ValueError(f'name must be "points" or "centers", got {name!r}')
+    _forced.append(name)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def orientation(d: int) -> str:
+    """Which micro-kernel serves d features."""
+    if simd.lane_width() == 1:
+        return "plain"
+    if _forced:
+        return _forced[-1] if d <= CHUNK else "centers"
+    return "points" if d < SWITCH else "centers"
+
+
+@kernel
+def hash_rows(centers, out):  # type: ignore
+    """A hash of every center (k, d), equal for rows of equal values; out (k,) uint64 OUT."""
+    for c in range(centers.shape[0]):
+        h = np.uint64(14695981039346656037)
+        for j in range(centers.shape[1]):
+            h = (h ^ np.uint64(float_bits(np.float64(centers[c, j]) + 0.0))) * np.uint64(1099511628211)
+            h ^= h >> np.uint64(29)
+        out[c] = h
+
+
+@kernel
+def pack_centers(centers, duplicate, scale, shift, lanes, groups, tiles, halves, norms):  # type: ignore
+    """Pack centers for both orientations.
+
+    centers (k, d) and duplicate (k,) uint8 IN: those equal to a center of lower index can never win; scale, shift (d,)
+    float64 IN; lanes: lane width; groups float32 ``[ceil(k / lanes)][d][lanes]`` OUT; tiles float32
+    ``[ceil(k / CENTERS)][d][CENTERS]`` OUT, or empty; halves (padded k,) float32 OUT: |c'|^2 / 2, infinite for
+    duplicates and padding; norms (k,) float64 OUT: upper bounds of |c'|.  Returns the largest norm of those that count.
+    """
+    k, d = centers.shape
+    largest = 0.0
+    for c in range(halves.shape[0]):
+        halves[c] = np.inf
+    for c in range(k):
+        total = 0.0
+        for j in range(d):
+            value = np.float32(np.float64(centers[c, j]) * scale - shift[j])
+            groups[(c // lanes * d + j) * lanes + c % lanes] = value
+            if tiles.shape[0] > 0:
+                tiles[(c // CENTERS * d + j) * CENTERS + c % CENTERS] = value
+            total += np.float64(value) * np.float64(value)
+        norms[c] = math.sqrt(total) * (1.0 + 1e-6)
+        if not duplicate[c]:
+            halves[c] = np.float32(0.5 * total)
+            largest = max(largest, norms[c])
+    return largest
+
+
+@kernel
+def certify(v1, v2, norms, n, cutoff, unsure, doubtful):  # type: ignore
+    """Rows of a block whose label the cheap bound (with the largest |c'| for m) can't certify; returns how many.
+
+    v1, v2, norms (n,) float32 IN; cutoff (4,) float32 IN: factors of |y| and |y|^2, the constant, and the norm's floor;
+    unsure (n,) uint8 scratch, doubtful (n,) int32 OUT.
+    """
+    for i in range(n):
+        square = norms[i] + cutoff[3]
+        margin = cutoff[0] * np.sqrt(square) + cutoff[1] * square + cutoff[2]
+        unsure[i] = not (v1[i] - v2[i] > margin)
+    count = 0
+    for i in range(n):
+        doubtful[count] = i
+        count += unsure[i]
+    return count
+
+
+@kernel
+def margin(v1, square, norm, largest, error):  # type: ignore
+    """The bound 2 e of the certificate for one row, from the norm of its nearest center; float64.
+
+    error (6,) float64 IN: gamma, the factor of r^2, the floor, the floor per unit of norm, the norm's floor, and the
+    relative error of the norm's square.
+    """
+    square = square * (1.0 + error[5]) + error[4]
+    length = math.sqrt(square)
+    own = error[0] * (length * norm + 0.5 * norm * norm) + error[1] * square + error[2] + error[3] * (length + norm)
+    r_sq = max(square - 2.0 * v1 + 2.0 * own, 0.0) * (1.0 + 1e-6)
+    m = min(length + math.sqrt(r_sq), largest)
+    return 2.02 * (error[0] * (length * m + 0.5 * m * m) + error[1] * r_sq + error[2] + error[3] * (length + m))
+
+
+@kernel
+def _all_groups(k, marked):  # type: ignore
+    n = (k + GROUP - 1) // GROUP
+    for g in range(n):
+        marked[g] = g
+    return n
+
+
+@kernel
+def _groups_above(values, k, threshold, marked):  # type: ignore
+    """Numbers of the canonical groups that hold a center whose fast value reaches the threshold, ascending."""
+    count = 0
+    for g in range((k + GROUP - 1) // GROUP):
+        found = False
+        for c in range(g * GROUP, min(k, (g + 1) * GROUP)):
+            found = found or values[c] >= threshold
+        marked[count] = g
+        count += found
+    return count
+
+
+@kernel
+def _groups_of_lanes(width, state, which, place, threshold, marked):  # type: ignore
+    """As _groups_above from the lanes' running bests; -1 where a lane's second best reaches the threshold too."""
+    w = len(width)
+    count = 0
+    for lane in range(w):
+        if state[place * 2 * w + w + lane] >= threshold:
+            return -1
+        if state[place * 2 * w + lane] >= threshold:
+            g = (which[place * w + lane] * w + lane) // GROUP
+            at = count
+            while at > 0 and marked[at - 1] > g:
+                marked[at] = marked[at - 1]
+                at -= 1
+            if at > 0 and marked[at - 1] == g:
+                for i in range(at, count):
+                    marked[i] = marked[i + 1]
+            else:
+                marked[at] = g
+                count += 1
+    return count
+
+
+@kernel
+def commit(X, lo, n, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched):  # type: ignore
+    """Write a block's labels; where `update` is set, move the rows whose label changed between the sums.
+
+    X (m, d) any dtype, new (n,) int32 labels of rows lo.., weights (m,) int64 or (0,) IN; labels (m,) int32 INOUT,
+    -1 where there was none; scale (2, d) float64 IN; floats (d,), digits (n_digits, d), product (n_digits + 2, d)
+    scratch; sums (k * digits * d,), cluster_weights (k,) int64, touched (k,) uint8 INOUT.  Returns how many changed.
+    """
+    weighted = weights.shape[0] > 0
+    d = X.shape[1]
+    changed = 0
+    for r in range(n):
+        i = lo + r
+        old = labels[i]
+        if new[r] == old:
+            continue
+        labels[i] = new[r]
+        w = weights[i] if weighted else 1
+        if w == 0:
+            continue
+        changed += 1
+        if update:
+            move_row(X, i, old, new[r], w, weighted, scale, n_digits, floats, digits, product, sums, cluster_weights, touched)
+    return changed
+
+
+@kernel
+def move_row(X, i, old, new, w, weighted, scale, n_digits, floats, digits, product, sums, cluster_weights, touched):  # type: ignore
+    """Move row i from cluster `old` (or none, -1) to `new` (or none) in the sums."""
+    d = X.shape[1]
+    row_digits(X, i, scale, floats, n_digits, digits)
+    width = n_digits
+    if weighted:
+        weigh_digits(digits, n_digits, w, product)
+        width += 2
+    for cluster, sign in ((new, 1), (old, -1)):
+        if cluster >= 0:
+            add_digits(product if weighted else digits, width, sign, sums, cluster * width * d)
+            cluster_weights[cluster] += sign * w
+            touched[cluster] = 1
+
+
+@kernel
+def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, touched, owner, owners):  # type: ignore
+    """Move every changed row in or out of the clusters of one owner: no two owners touch the same sums.
+
+    old, new (m,) int32 IN; the rest as in `commit`.
+    """
+    d = X.shape[1]
+    weighted = weights.shape[0] > 0
+    floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
+    product = np.empty((n_digits + 2, d), np.int64)
+    for i in range(X.shape[0]):
+        if old[i] == new[i]:
+            continue
+        w = weights[i] if weighted else 1
+        if w == 0:
+            continue
+        to = new[i] if new[i] % owners == owner else -1
+        source = old[i] if old[i] % owners == owner else -1
+        if to >= 0 or source >= 0:
+            move_row(X, i, source, to, w, weighted, scale, n_digits, floats, digits, product, sums, cluster_weights, touched)
+
+
+@kernel
+def plain_lane(X, weights, counter, grouped, k, labels, update, scale, n_digits, sums, cluster_weights, touched, counts):  # type: ignore
+    """The pass as plain loops, canonical values throughout: the reference, and the form for CPUs without FMA."""
+    n, d = X.shape
+    row, out = np.empty(d), np.empty(GROUP)
+    new = np.empty(BLOCK, np.int32)
+    floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
+    product = np.empty((n_digits + 2, d), np.int64)
+    while True:
+        lo = fetch_add(counter, BLOCK)
+        if lo >= n:
+            break
+        hi = min(lo + BLOCK, n)
+        for i in range(lo, hi):
+            load_row(X, i, row)
+            new[i - lo] = nearest_plain(row, grouped, k, out)
+        counts[CHANGED] += commit(
+            X, lo, hi - lo, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched
+        )
+        counts[BLOCKS] += 1
+
+
+@kernel
+def points_lane(
+    width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped, k,
+    labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+):  # type: ignore  # fmt: skip
+    """The pass with lanes = points, for d <= CHUNK features."""
+    n, d = X.shape
+    lanes = len(width)
+    panel_points = PANEL * lanes
+    rows = np.empty(panel_points * d + 4, np.float32)
+    rows[panel_points * d :] = 0.0
+    panel = np.empty((d + 3) // 4 * 4 * panel_points, np.float32)
+    v1, v2 = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    squares, new = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
+    unsure, doubtful = np.empty(BLOCK, np.uint8), np.empty(BLOCK + 1, np.int32)
+    y, row = np.empty(ROWS * CHUNK, np.float32), np.empty(d)
+    n_groups = (k + lanes - 1) // lanes
+    n_tiles = (k + CENTERS - 1) // CENTERS
+    values = np.empty(n_groups * lanes, np.float32)
+    marked = np.empty((k + GROUP - 1) // GROUP + 1, np.int64)
+    out = np.empty(marked.shape[0] * GROUP)
+    floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
+    product = np.empty((n_digits + 2, d), np.int64)
+    while True:
+        lo = fetch_add(counter, BLOCK)
+        if lo >= n:
+            break
+        hi = min(lo + BLOCK, n)
+        for i in range(lo, hi, panel_points):
+            pack_panel(width, X, i, min(i + panel_points, hi), pack_scale, tiled_shift, rows, panel)
+            panel_norms(panel, panel_points, d, squares, i - lo)
+            assign_panel(width, panel, 0, tiles, halves, d, n_tiles, v1, v2, new, i - lo)
+        count = certify(v1, v2, squares, hi - lo, cutoff, unsure, doubtful)
+        for q in range(count):
+            r = doubtful[q]
+            allowed = margin(np.float64(v1[r]), np.float64(squares[r]), norms[new[r]], largest, error)
+            if np.float64(v1[r]) - np.float64(v2[r]) > allowed:
+                continue
+            if k <= 4 * GROUP:
+                found = _all_groups(k, marked)
+            else:
+                pack_tile(X, lo + r, lo + r + 1, pack_scale, tiled_shift, y, 0)
+                row_values(width, y, 0, groups, halves, d, n_groups, values)
+                found = _groups_above(values, k, np.float64(v1[r]) - allowed, marked)
+            load_row(X, lo + r, row)
+            new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
+            counts[DECIDED] += 1
+        counts[CHANGED] += commit(
+            X, lo, hi - lo, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched
+        )
+        counts[BLOCKS] += 1
+
+
+@kernel
+def centers_lane(
+    width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k, tiles_per_block,
+    labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+):  # type: ignore  # fmt: skip
+    """The pass with lanes = centers."""
+    n, d = X.shape
+    lanes = len(width)
+    block = tiles_per_block * ROWS
+    size = (d + CHUNK - 1) // CHUNK * ROWS * CHUNK
+    y = np.empty(tiles_per_block * size, np.float32)
+    state = np.empty(block * 2 * lanes, np.float32)
+    which = np.empty(block * lanes, np.int32)
+    totals = np.empty(ROWS * 2 * lanes, np.float32)
+    v1, v2 = np.empty(block, np.float32), np.empty(block, np.float32)
+    squares, new = np.empty(block, np.float32), np.empty(block, np.int32)
+    unsure, doubtful = np.empty(block, np.uint8), np.empty(block + 1, np.int32)
+    row = np.empty(d)
+    n_groups = (k + lanes - 1) // lanes
+    sweep = max(2, CENTER_BYTES // (4 * d * lanes) // 2 * 2)
+    values = np.empty(n_groups * lanes, np.float32)
+    marked = np.empty(max((k + GROUP - 1) // GROUP, lanes) + 1, np.int64)
+    out = np.empty(marked.shape[0] * GROUP)
+    floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
+    product = np.empty((n_digits + 2, d), np.int64)
+    while True:
+        lo = fetch_add(counter, block)
+        if lo >= n:
+            break
+        hi = min(lo + block, n)
+        n_tiles = (hi - lo + ROWS - 1) // ROWS
+        for t in range(n_tiles):
+            pack_tile(X, lo + t * ROWS, min(lo + (t + 1) * ROWS, hi), pack_scale, shift, y, t * size)
+            tile_norms(width, y, t * size, d, squares, t * ROWS)
+        state[:] = -np.inf
+        which[:] = 0
+        for g in range(0, n_groups, sweep):
+            for t in range(n_tiles):
+                assign_tile(
+                    width, y, t * size, groups, g * d * lanes, halves, g * lanes, d, min(sweep, n_groups - g), g,
+                    state, which, t * ROWS, totals,
+                )  # fmt: skip
+        finish_tile(width, state, which, 0, n_tiles * ROWS, v1, v2, new, 0)
+        count = certify(v1, v2, squares, hi - lo, cutoff, unsure, doubtful)
+        for q in range(count):
+            r = doubtful[q]
+            allowed = margin(np.float64(v1[r]), np.float64(squares[r]), norms[new[r]], largest, error)
+            if np.float64(v1[r]) - np.float64(v2[r]) > allowed:
+                continue
+            threshold = np.float64(v1[r]) - allowed
+            if k <= 4 * GROUP:
+                found = _all_groups(k, marked)
+            else:
+                found = _groups_of_lanes(width, state, which, r, threshold, marked)
+                if found < 0:
+                    row_values(width, y, r // ROWS * size + r % ROWS * CHUNK, groups, halves, d, n_groups, values)
+                    found = _groups_above(values, k, threshold, marked)
+            load_row(X, lo + r, row)
+            new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
+            counts[DECIDED] += 1
+        counts[CHANGED] += commit(
+            X, lo, hi - lo, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched
+        )
+        counts[BLOCKS] += 1

@@ -1,0 +1,344 @@
+"""The register-blocked micro-kernels: y.c - h for a tile of rows against groups of centers, best and second best kept.
+
+For a row y and a center c, both packed (float32, shifted, scaled), the *fast value* is ``v = y.c - h`` with
+``h = |c|^2 / 2``: the nearest center has the largest v.  One pair is one chain of FMAs in feature order, cut every
+CHUNK features, whatever the orientation, the block shape or the lane width: the fast values have the same bits in all
+of them.
+
+Two orientations:
+
+* lanes = centers: rows lie in tiles of ROWS rows, ``[tile][chunk][ROWS][CHUNK]``, so that one pointer and constant
+  displacements reach every row; centers in groups of one vector, ``[group][d][lanes]``.
+* lanes = points: a panel of PANEL vectors of points, ``[d][PANEL * lanes]``, against centers in tiles of CENTERS,
+  ``[tile][d][CENTERS]``.  Best for few features: there is no horizontal step at all.
+
+Intrinsics take arrays and offsets and form pointers in their own code: a raw address as an argument would let Numba
+free the array before the call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from . import simd
+from .simd import F32, I32, I64, Loop
+
+CHUNK = 64  # features between two cuts of the FMA chain: bounds its rounding error
+ROWS = 12  # rows of a tile, lanes = centers
+PANEL = 3  # vectors of points in a panel, lanes = points
+CENTERS = 8  # centers of a tile, lanes = points
+
+
+def _int(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+def _update(b: Any, v: Any, index: Any, best: Any, second: Any, which: Any) -> tuple[Any, Any, Any]:
+    """Lane-wise running best, second best and index of the best, after one more value."""
+    better = b.fcmp_ordered(">", v, best)
+    second = simd.maximum(b, second, simd.minimum(b, v, best))
+    return b.select(better, v, best), second, b.select(better, index, which)
+
+
+def _rows_by_groups(b: Any, rows: int, groups: int, y: Any, c: Any, d: Any, width: int, totals: Any) -> list[Any]:
+    """Dot products of `rows` rows of a tile with `groups` groups: rows * groups vectors, in registers.
+
+    y points at the first row in the tile's first chunk, c at the first group; totals at rows * groups vectors of scratch.
+    """
+    vtype = simd.vector(F32, width)
+    zero = simd.const(vtype, 0.0)
+    stride = b.mul(d, _int(width))
+    last = b.sub(b.udiv(b.add(d, _int(CHUNK - 1)), _int(CHUNK)), _int(1))
+    cells = [(r, g) for r in range(rows) for g in range(groups)]
+
+    def chunk_dots(y_chunk: Any, c_chunk: Any, count: Any) -> list[Any]:
+        with Loop(b, _int(0), count, _int(1), [zero] * len(cells)) as loop:
+            at_feature = simd.at(b, c_chunk, b.mul(loop.i, _int(width)))
+            vectors = [simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype) for g in range(groups)]
+            acc = list(loop.values)
+            row_feature = simd.at(b, y_chunk, loop.i)
+            for r in range(rows):
+                value = simd.splat(b, b.load(simd.at(b, row_feature, r * CHUNK)), width)
+                for g in range(groups):
+                    acc[r * groups + g] = simd.fma(b, value, vectors[g], acc[r * groups + g])
+            loop.next(acc)
+        return loop.results
+
+    # all chunks but the last leave their sums in `totals`; the last stays in registers and takes them up
+    several = b.icmp_signed(">", last, _int(0))
+    with b.if_then(several):
+        for i in range(len(cells)):
+            simd.store(b, zero, simd.at(b, totals, i * width))
+    with Loop(b, _int(0), last, _int(1), []) as chunks:
+        sums = chunk_dots(
+            simd.at(b, y, b.mul(chunks.i, _int(ROWS * CHUNK))),
+            simd.at(b, c, b.mul(chunks.i, _int(CHUNK * width))),
+            _int(CHUNK),
+        )
+        for i, value in enumerate(sums):
+            slot = simd.at(b, totals, i * width)
+            simd.store(b, b.fadd(simd.load(b, slot, vtype), value), slot)
+        chunks.next([])
+    sums = chunk_dots(
+        simd.at(b, y, b.mul(last, _int(ROWS * CHUNK))),
+        simd.at(b, c, b.mul(last, _int(CHUNK * width))),
+        b.sub(d, b.mul(last, _int(CHUNK))),
+    )
+    before = b.block
+    carry, done = b.append_basic_block("carry"), b.append_basic_block("done")
+    b.cbranch(several, carry, done)
+    b.position_at_end(carry)
+    carried = [b.fadd(simd.load(b, simd.at(b, totals, i * width), vtype), value) for i, value in enumerate(sums)]
+    b.branch(done)
+    b.position_at_end(done)
+    result = []
+    for value, total in zip(sums, carried, strict=True):
+        phi = b.phi(vtype)
+        phi.add_incoming(value, before)
+        phi.add_incoming(total, carry)
+        result.append(phi)
+    return result
+
+
+def _block_rows(width: int) -> int:
+    """Rows in registers at a time: 24 accumulators where there are 32 vector registers, 12 where there are 16."""
+    return 6 if width == 8 else ROWS
+
+
+@intrinsic
+def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state, which, s0, totals):  # type: ignore
+    """Update the running best of the ROWS rows of one tile with `n_groups` groups of centers.
+
+    width: lanes(w).  y, y0: packed rows and offset of the tile.  c, c0, h, h0: packed groups, halved squared norms.
+    first: number of the first group, as it enters `which`.  state (float32): per row best and second best, a vector
+    each; which (int32): per row the group of the best; s0: the first row's place in both, in vectors of `which`.
+    totals: scratch of ROWS * 2 vectors.
+    """
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
+        arrays = signature.args
+        py, pc, ph = (simd.data(context, b, arrays[i], args[i]) for i in (1, 3, 5))
+        ps, pw, pt = (simd.data(context, b, arrays[i], args[i]) for i in (10, 11, 13))
+        y_tile, d_, n, first_ = simd.at(b, py, args[2]), args[7], args[8], args[9]
+        stride = b.mul(d_, _int(w))
+        rows = _block_rows(w)
+
+        def run(groups: int, start: Any, stop: Any) -> None:
+            with Loop(b, start, stop, _int(groups), []) as loop:
+                c_group = simd.at(b, simd.at(b, pc, args[4]), b.mul(loop.i, stride))
+                h_group = simd.at(b, simd.at(b, ph, args[6]), b.mul(loop.i, _int(w)))
+                norms = [simd.load(b, simd.at(b, h_group, g * w), vtype) for g in range(groups)]
+                number = b.trunc(b.add(first_, loop.i), I32)
+                numbers = [simd.splat(b, b.add(number, ir.Constant(I32, g)), w) for g in range(groups)]
+                for r0 in range(0, ROWS, rows):
+                    sums = _rows_by_groups(
+                        b, rows, groups, simd.at(b, y_tile, r0 * CHUNK), c_group, d_, w, pt
+                    )
+                    for r in range(rows):
+                        place = b.add(args[12], _int(r0 + r))
+                        p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
+                        p_second = simd.at(b, p_best, w)
+                        p_which = simd.at(b, pw, b.mul(place, _int(w)))
+                        best, second = simd.load(b, p_best, vtype), simd.load(b, p_second, vtype)
+                        index = simd.load(b, p_which, itype)
+                        for g in range(groups):
+                            v = b.fsub(sums[r * groups + g], norms[g])
+                            best, second, index = _update(b, v, numbers[g], best, second, index)
+                        simd.store(b, best, p_best)
+                        simd.store(b, second, p_second)
+                        simd.store(b, index, p_which)
+                loop.next([])
+
+        even = b.and_(n, _int(-2))
+        run(2, _int(0), even)
+        run(1, even, n)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, i8, c, i8, h, i8, i8, i8, i8, state, which, i8, totals), codegen
+
+
+@intrinsic
+def tile_values(typingctx, width, y, y0, c, h, d, n_groups, out, o0, totals):  # type: ignore
+    """Fast values of the ROWS rows of a tile against all groups, into out ``[ROWS][n_groups * w]`` at o0."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        types_ = signature.args
+        py, pc, ph, po, pt = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4, 7, 9))
+        d_, n = args[5], args[6]
+        rows = _block_rows(w)
+        with Loop(b, _int(0), n, _int(1), []) as loop:
+            first = b.mul(loop.i, _int(w))
+            c_group = simd.at(b, pc, b.mul(first, d_))
+            norm = simd.load(b, simd.at(b, ph, first), simd.vector(F32, w))
+            for r0 in range(0, ROWS, rows):
+                start = simd.at(b, simd.at(b, py, args[2]), r0 * CHUNK)
+                for r, total in enumerate(_rows_by_groups(b, rows, 1, start, c_group, d_, w, pt)):
+                    place = b.add(b.mul(b.mul(n, _int(w)), _int(r0 + r)), first)
+                    simd.store(b, b.fsub(total, norm), simd.at(b, simd.at(b, po, args[8]), place))
+            loop.next([])
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, i8, c, h, i8, i8, out, i8, totals), codegen
+
+
+@intrinsic
+def lanes_above(typingctx, width, values, o0, threshold):  # type: ignore
+    """Bit l is set where values[o0 + l] >= threshold (float32), for the w lanes."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        pointer = simd.at(b, simd.data(context, b, signature.args[1], args[1]), args[2])
+        reached = b.fcmp_ordered(">=", simd.load(b, pointer, simd.vector(F32, w)), simd.splat(b, args[3], w))
+        return b.zext(b.bitcast(reached, ir.IntType(w)), I64)
+
+    return types.int64(width, values, types.int64, types.float32), codegen
+
+
+@intrinsic
+def finish_tile(typingctx, width, state, which, s0, n_rows, v1, v2, label, o0):  # type: ignore
+    """The horizontal step: best, second best and index of the best of rows s0.. into v1, v2, label at o0.. ."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
+        types_ = signature.args
+        ps, pw, p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (1, 2, 5, 6, 7))
+        lane = ir.Constant(itype, [ir.Constant(I32, i) for i in range(w)])
+        top = simd.const(itype, 2**31 - 1)
+
+        def lower(b: Any, x: Any, y: Any) -> Any:
+            return b.select(b.icmp_signed("<", x, y), x, y)
+
+        with Loop(b, _int(0), args[4], _int(1), []) as loop:
+            place = b.add(args[3], loop.i)
+            p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
+            best, second = simd.load(b, p_best, vtype), simd.load(b, simd.at(b, p_best, w), vtype)
+            index = simd.load(b, simd.at(b, pw, b.mul(place, _int(w))), itype)
+            index = b.add(b.mul(index, simd.const(itype, w)), lane)
+            first = simd.fold(b, best, simd.maximum)
+            is_first = b.fcmp_ordered("==", best, simd.splat(b, first, w))
+            chosen = simd.fold(b, b.select(is_first, index, top), lower)
+            rest = b.select(b.icmp_signed("==", index, simd.splat(b, chosen, w)), second, best)
+            out = b.add(args[8], loop.i)
+            b.store(first, simd.at(b, p1, out))
+            b.store(simd.fold(b, rest, simd.maximum), simd.at(b, p2, out))
+            b.store(chosen, simd.at(b, pl, out))
+            loop.next([])
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, state, which, i8, i8, v1, v2, label, i8), codegen
+
+
+@intrinsic
+def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):  # type: ignore
+    """Fast values of one row (offset y0 in its tile) against all groups, into out[n_groups * w]."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        types_ = signature.args
+        py, pc, ph, po = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4, 7))
+        d_, n = args[5], args[6]
+        stride = b.mul(d_, _int(w))
+        zero = simd.const(vtype, 0.0)
+        y_row = simd.at(b, py, args[2])
+        n_chunks = b.udiv(b.add(d_, _int(CHUNK - 1)), _int(CHUNK))
+
+        def run(groups: int, start: Any, stop: Any) -> None:
+            with Loop(b, start, stop, _int(groups), []) as loop:
+                c_group = simd.at(b, pc, b.mul(loop.i, stride))
+                with Loop(b, _int(0), n_chunks, _int(1), [zero] * groups) as chunks:
+                    y_chunk = simd.at(b, y_row, b.mul(chunks.i, _int(ROWS * CHUNK)))
+                    c_chunk = simd.at(b, c_group, b.mul(chunks.i, _int(CHUNK * w)))
+                    left = b.sub(d_, b.mul(chunks.i, _int(CHUNK)))
+                    count = b.select(b.icmp_signed("<", left, _int(CHUNK)), left, _int(CHUNK))
+                    with Loop(b, _int(0), count, _int(1), [zero] * groups) as features:
+                        value = simd.splat(b, b.load(simd.at(b, y_chunk, features.i)), w)
+                        at_feature = simd.at(b, c_chunk, b.mul(features.i, _int(w)))
+                        acc = [
+                            simd.fma(b, value, simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype), a)
+                            for g, a in enumerate(features.values)
+                        ]
+                        features.next(acc)
+                    sums = features.results
+                    # the first chunk is taken as it is, as in the blocked form: 0 + x would lose the sign of -0
+                    is_first = b.icmp_signed("==", chunks.i, _int(0))
+                    chunks.next(
+                        [b.select(is_first, s, b.fadd(t, s)) for t, s in zip(chunks.values, sums, strict=True)]
+                    )
+                for g, total in enumerate(chunks.results):
+                    place = b.mul(b.add(loop.i, _int(g)), _int(w))
+                    norm = simd.load(b, simd.at(b, ph, place), vtype)
+                    simd.store(b, b.fsub(total, norm), simd.at(b, po, place))
+                loop.next([])
+
+        whole = b.and_(n, _int(-4))
+        run(4, _int(0), whole)
+        run(1, whole, n)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, i8, c, h, i8, i8, out), codegen
+
+
+@intrinsic
+def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0):  # type: ignore
+    """Best, second best and index of the best for the PANEL * w points of one panel, into v1, v2, label at o0.
+
+    p: panels, ``[d][PANEL * w]`` at p0.  c: center tiles ``[n_tiles][d][CENTERS]``; h: halved squared norms.
+    """
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        panel = PANEL if w == 16 else 1 if w == 8 else PANEL
+        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
+        types_ = signature.args
+        pp, pc, ph = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4))
+        p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (7, 8, 9))
+        d_, n = args[5], args[6]
+        zero, low = simd.const(vtype, 0.0), simd.const(vtype, float("-inf"))
+        for v0 in range(0, PANEL, panel):
+            points = simd.at(b, pp, b.add(args[2], _int(v0 * w)))
+            start = [low] * (2 * panel) + [simd.const(itype, 0)] * panel
+            with Loop(b, _int(0), n, _int(1), start) as tiles:
+                c_tile = simd.at(b, pc, b.mul(tiles.i, b.mul(d_, _int(CENTERS))))
+                with Loop(b, _int(0), d_, _int(1), [zero] * (panel * CENTERS)) as features:
+                    here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
+                    vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(panel)]
+                    c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
+                    acc = list(features.values)
+                    for t in range(CENTERS):
+                        value = simd.splat(b, b.load(simd.at(b, c_feature, t)), w)
+                        for v in range(panel):
+                            acc[t * panel + v] = simd.fma(b, value, vectors[v], acc[t * panel + v])
+                    features.next(acc)
+                best, second = list(tiles.values[:panel]), list(tiles.values[panel : 2 * panel])
+                index = list(tiles.values[2 * panel :])
+                h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
+                number = b.trunc(b.mul(tiles.i, _int(CENTERS)), I32)
+                for t in range(CENTERS):
+                    norm = simd.splat(b, b.load(simd.at(b, h_tile, t)), w)
+                    this = simd.splat(b, b.add(number, ir.Constant(I32, t)), w)
+                    for v in range(panel):
+                        value = b.fsub(features.results[t * panel + v], norm)
+                        best[v], second[v], index[v] = _update(b, value, this, best[v], second[v], index[v])
+                tiles.next(best + second + index)
+            for v in range(panel):
+                out = b.add(args[10], _int((v0 + v) * w))
+                simd.store(b, tiles.results[v], simd.at(b, p1, out))
+                simd.store(b, tiles.results[panel + v], simd.at(b, p2, out))
+                simd.store(b, tiles.results[2 * panel + v], simd.at(b, pl, out))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, p, i8, c, h, i8, i8, v1, v2, label, i8), codegen

@@ -1,0 +1,204 @@
+"""Rows of any dtype and layout into float32 scratch: the only kernels that know what the user's array looks like.
+
+A packed value is ``x * scale - shift`` (scale a power of two; shift already scaled), computed in float32 where the dtype
+is exact there, in float64 otherwise, and rounded once.  It enters no definition: packing serves the fast values alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic, overload
+
+from . import simd
+from .jit import kernel
+from .micro import CHUNK, PANEL, ROWS
+from .simd import F32, I64, Loop
+
+
+@kernel
+def load_row(X, i, row):  # type: ignore
+    """Canonical values of row i: X (n, d) any dtype, row (d,) float64 OUT."""
+    for j in range(X.shape[1]):
+        row[j] = X[i, j]
+
+
+@kernel
+def pack_tile(X, lo, hi, scale, shift, y, y0):  # type: ignore
+    """Rows lo..hi (at most ROWS) of X into the tile at y0; missing rows and the tail up to 16 features become 0.
+
+    X (n, d) any dtype IN, scale and shift (d,) float32 or float64 IN, y float32 OUT as micro.py describes it.
+    """
+    d = X.shape[1]
+    of = shift.dtype.type
+    for chunk in range((d + CHUNK - 1) // CHUNK):
+        j0 = chunk * CHUNK
+        count = min(CHUNK, d - j0)
+        for r in range(ROWS):
+            place = y0 + (chunk * ROWS + r) * CHUNK
+            i = lo + r
+            if i < hi:
+                for j in range(count):
+                    y[place + j] = of(X[i, j0 + j]) * scale - shift[j0 + j]
+            else:
+                for j in range(count):
+                    y[place + j] = 0.0
+            for j in range(count, min(CHUNK, (count + 15) // 16 * 16)):
+                y[place + j] = 0.0
+
+
+@intrinsic
+def _tile_norms(typingctx, width, y, y0, d, norms, o0):  # type: ignore
+    """Squared norms of the ROWS rows of a tile (padded with zeros to a multiple of 16 features) into norms at o0."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        py, pn = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
+        chunk, zero = ir_int(CHUNK), simd.const(vtype, 0.0)
+        y_tile = simd.at(b, py, args[2])
+        n_chunks = b.udiv(b.add(args[3], ir_int(CHUNK - 1)), chunk)
+        for r0 in range(0, ROWS, 4):
+            with Loop(b, ir_int(0), n_chunks, ir_int(1), [zero] * 4) as chunks:
+                start = simd.at(b, y_tile, b.mul(chunks.i, ir_int(ROWS * CHUNK)))
+                left = b.sub(args[3], b.mul(chunks.i, chunk))
+                count = b.select(b.icmp_signed("<", left, chunk), left, chunk)
+                with Loop(b, ir_int(0), count, ir_int(w), list(chunks.values)) as features:
+                    here = simd.at(b, start, features.i)
+                    vectors = [simd.load(b, simd.at(b, here, (r0 + r) * CHUNK), vtype) for r in range(4)]
+                    features.next([simd.fma(b, v, v, a) for v, a in zip(vectors, features.values, strict=True)])
+                chunks.next(features.results)
+            for r, total in enumerate(chunks.results):
+                value = simd.fold(b, total, lambda b, x, y: b.fadd(x, y))
+                b.store(value, simd.at(b, simd.at(b, pn, args[5]), r0 + r))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, i8, i8, norms, i8), codegen
+
+
+def ir_int(value: int) -> Any:
+    from llvmlite import ir
+
+    return ir.Constant(I64, value)
+
+
+@kernel
+def tile_norms(width, y, y0, d, norms, o0):  # type: ignore
+    """Squared norms of a packed tile, up to rounding: width lanes(w), y float32 IN, norms float32 OUT."""
+    _tile_norms(width, y, y0, d, norms, o0)
+
+
+@intrinsic
+def _transpose_columns(typingctx, width, rows, r0, stride, panel, p0):  # type: ignore
+    """w rows of 4 features, `stride` apart from r0 on, into 4 vectors of the panel, PANEL * w apart from p0 on."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        w = signature.args[0].count
+        quad = simd.vector(F32, 4)
+        pr, pp = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
+        first = simd.at(b, pr, args[2])
+
+        def quads(r: int) -> Any:
+            """Rows r, r + 4, r + 8, ... side by side."""
+            parts = [simd.load(b, simd.at(b, first, b.mul(args[3], ir_int(i))), quad) for i in range(r, w, 4)]
+            while len(parts) > 1:
+                joined = list(range(2 * parts[0].type.count))
+                parts = [simd.shuffle(b, parts[i], parts[i + 1], joined) for i in range(0, len(parts), 2)]
+            return parts[0]
+
+        def mix(x: Any, y: Any, pattern: list[int]) -> Any:
+            """The same two-source shuffle within every 4 lanes; sources are numbered 0-3 and 4-7."""
+            lanes = [4 * q + s if s < 4 else w + 4 * q + s - 4 for q in range(w // 4) for s in pattern]
+            return simd.shuffle(b, x, y, lanes)
+
+        a, c, e, g = (quads(r) for r in range(4))
+        low_ac, low_eg = mix(a, c, [0, 4, 1, 5]), mix(e, g, [0, 4, 1, 5])
+        high_ac, high_eg = mix(a, c, [2, 6, 3, 7]), mix(e, g, [2, 6, 3, 7])
+        columns = [
+            mix(low_ac, low_eg, [0, 1, 4, 5]),
+            mix(low_ac, low_eg, [2, 3, 6, 7]),
+            mix(high_ac, high_eg, [0, 1, 4, 5]),
+            mix(high_ac, high_eg, [2, 3, 6, 7]),
+        ]
+        out = simd.at(b, pp, args[5])
+        for j, column in enumerate(columns):
+            simd.store(b, column, simd.at(b, out, j * PANEL * w))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, rows, i8, i8, panel, i8), codegen
+
+
+@kernel
+def _pack_panel_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+    """C order: one flat loop over whole rows, 16 rows at a time, then transpose 4 features at a time."""
+    d = X.shape[1]
+    of = tiled_shift.dtype.type
+    flat = X.reshape(-1)
+    lanes = len(width)
+    n = (hi - lo) * d
+    period = 16 * d
+    start = lo * d
+    for q in range(0, n, period):
+        for e in range(min(period, n - q)):
+            rows[q + e] = of(flat[start + q + e]) * scale - tiled_shift[e]
+    for e in range(n, PANEL * lanes * d):
+        rows[e] = 0.0
+    for j in range(0, d, 4):
+        for v in range(PANEL):
+            _transpose_columns(width, rows, v * lanes * d + j, d, panel, (j * PANEL + v) * lanes)
+
+
+@kernel
+def _pack_panel_strided(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+    """Any other order: feature by feature, points in the inner loop (contiguous where X is in Fortran order)."""
+    of = tiled_shift.dtype.type
+    points = PANEL * len(width)
+    for j in range(X.shape[1]):
+        shift = tiled_shift[j]
+        for p in range(hi - lo):
+            panel[j * points + p] = of(X[lo + p, j]) * scale - shift
+        for p in range(hi - lo, points):
+            panel[j * points + p] = 0.0
+
+
+def pack_panel(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+    """Rows lo..hi (at most PANEL * w) of X into a panel ``[d rounded up to 4][PANEL * w]``.
+
+    X (n, d) any dtype IN, tiled_shift (16 * d,) float32 or float64: the shift of every feature, 16 times over IN,
+    rows float32 scratch of PANEL * w * d + 4, panel float32 OUT.
+    """
+    _pack_panel_strided(width, X, lo, hi, scale, tiled_shift, rows, panel)
+
+
+@overload(pack_panel, jit_options={"nogil": True, "error_model": "numpy"})
+def _pack_panel(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+    """Chosen by the layout in the array's type."""
+    if X.layout == "C":
+
+        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+            _pack_panel_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panel)
+    else:
+
+        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+            _pack_panel_strided(width, X, lo, hi, scale, tiled_shift, rows, panel)
+
+    return implementation
+
+
+@kernel
+def panel_norms(panel, points, d, norms, o0):  # type: ignore
+    """Squared norms of the points of a panel, up to rounding, into norms at o0: float32."""
+    for p in range(points):
+        norms[o0 + p] = np.float32(0.0)
+    for j in range(d):
+        for p in range(points):
+            norms[o0 + p] += panel[j * points + p] * panel[j * points + p]
+
+
+def tile_size(d: int) -> int:
+    """float32 values of one packed tile."""
+    return -(-d // CHUNK) * ROWS * CHUNK

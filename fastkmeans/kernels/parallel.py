@@ -1,0 +1,107 @@
+"""The parallel bodies: one prange over lanes each, and in it one call of a plain lane function.
+
+They are called from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an
+atomic counter, so it does not matter which of them is fast.  Each of these costs seconds to compile and some tenths of
+a second to load: small jobs call the lane function itself.
+"""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .canonical import distances_lane, transform_lane
+from .exact import exponents_flat_lane, exponents_lane
+from .jit import kernel
+from .lloyd import centers_lane, own_clusters, plain_lane, points_lane
+from .seeding import candidates_lane, nearest_lane, plain_candidates_lane
+
+
+@kernel(parallel=True)
+def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, n_digits, sums, cluster_weights, touched, counts):  # type: ignore
+    for lane in prange(n):
+        plain_lane(
+            X, weights, counter, grouped, k, labels, update, scale, n_digits,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def points_parallel(
+    n, width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped, k,
+    labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+):  # type: ignore  # fmt: skip
+    for lane in prange(n):
+        points_lane(
+            width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
+            grouped, k, labels, update, scale, n_digits, sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def centers_parallel(
+    n, width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
+    tiles_per_block, labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+):  # type: ignore  # fmt: skip
+    for lane in prange(n):
+        centers_lane(
+            width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
+            tiles_per_block, labels, update, scale, n_digits,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def own_parallel(n, X, old, new, weights, scale, n_digits, sums, cluster_weights, touched):  # type: ignore
+    for lane in prange(n):
+        own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, touched, lane, n)
+
+
+@kernel(parallel=True)
+def distances_parallel(n, X, counter, centers, labels, weights, out, largest):  # type: ignore
+    for lane in prange(n):
+        distances_lane(X, counter, centers, labels, weights, out, largest[lane])
+
+
+@kernel(parallel=True)
+def transform_parallel(n, X, counter, grouped, k, plain, result):  # type: ignore
+    for _ in prange(n):
+        transform_lane(X, counter, grouped, k, plain, result)
+
+
+@kernel(parallel=True)
+def nearest_parallel(n, X, counter, centers, c, nearest_sq):  # type: ignore
+    for _ in prange(n):
+        nearest_lane(X, counter, centers, c, nearest_sq)
+
+
+@kernel(parallel=True)
+def plain_candidates_parallel(n, X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1, gains, rows, which, values, state):  # type: ignore
+    for lane in prange(n):
+        plain_candidates_lane(
+            X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1,
+            gains[lane], rows[lane], which[lane], values[lane], state[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def candidates_parallel(
+    n, width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale, grouped, L,
+    scale0, scale1, gains, rows, which, values, state,
+):  # type: ignore  # fmt: skip
+    for lane in prange(n):
+        candidates_lane(
+            width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale, grouped,
+            L, scale0, scale1, gains[lane], rows[lane], which[lane], values[lane], state[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def exponents_parallel(n, X, weights, counter, largest, count, total, finite):  # type: ignore
+    for lane in prange(n):
+        exponents_lane(X, weights, counter, largest[lane], count[lane], total[lane], finite[lane])
+
+
+@kernel(parallel=True)
+def exponents_flat_parallel(n, flat, period, counter, largest, count, total, finite):  # type: ignore
+    for lane in prange(n):
+        exponents_flat_lane(flat, period, counter, largest[lane], count[lane], total[lane], finite[lane])

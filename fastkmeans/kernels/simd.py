@@ -1,0 +1,234 @@
+"""Lane width per CPU, and the few LLVM vector helpers the micro-kernels are written with.
+
+A micro-kernel is LLVM IR built once per lane width.  The width reaches it as a *type*: callers pass ``lanes(w)``, a
+tuple of w zeros, so that Numba compiles and caches each width on its own and one process can run several of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+F32 = ir.FloatType()
+F64 = ir.DoubleType()
+I32 = ir.IntType(32)
+I64 = ir.IntType(64)
+
+WIDTHS = (1, 4, 8, 16)
+
+_forced: list[int] = []
+
+
+@functools.cache
+def native_lanes() -> int:
+    """Lanes of float32 that suit this CPU: 16 with AVX-512, 8 with AVX2 and FMA, 4 on 64-bit Arm, 1 (plain loops) else."""
+    import platform
+
+    import llvmlite.binding as llvm
+    import numba
+
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return 4
+    features = numba.config.CPU_FEATURES
+    if features is None:
+        have = {name for name, on in llvm.get_host_cpu_features().items() if on}
+    else:
+        have = {f[1:] for f in features.split(",") if f.startswith("+")}
+    if "avx512f" in have:
+        return 16
+    return 8 if {"avx2", "fma"} <= have else 1
+
+
+def lane_width() -> int:
+    """The width in use: forced by `force_lanes` or FASTKMEANS_LANES (both meant for tests), else the CPU's own."""
+    if _forced:
+        return _forced[-1]
+    wish = os.environ.get("FASTKMEANS_LANES")
+    if wish is None:
+        return native_lanes()
+    if wish not in {str(w) for w in WIDTHS}:
+        raise ValueError(f"FASTKMEANS_LANES must be one of {WIDTHS}, got {wish!r}")
+    return int(wish)
+
+
+@contextlib.contextmanager
+def force_lanes(width: int) -> Iterator[None]:
+    """Run with another lane width inside the block.  The result must not change; tests check that it does not."""
+    if width not in WIDTHS:
+        raise ValueError(f"width must be one of {WIDTHS}, got {width!r}")
+    _forced.append(width)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def lanes(width: int) -> tuple[int, ...]:
+    """The width as a type: a tuple of that length."""
+    return (0,) * width
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# IR helpers: `b` is an llvmlite builder, vectors are <w x float> or <w x double>
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def vector(element: ir.Type, width: int) -> ir.Type:
+    return ir.VectorType(element, width)
+
+
+def const(vtype: ir.Type, value: Any) -> ir.Constant:
+    """A vector constant with the same value in all lanes."""
+    return ir.Constant(vtype, [ir.Constant(vtype.element, value)] * vtype.count)
+
+
+def data(context: Any, b: Any, array_type: types.Array, array: Any) -> Any:
+    """Pointer to the first element of a Numba array."""
+    return context.make_array(array_type)(context, b, array).data
+
+
+def at(b: Any, pointer: Any, offset: Any) -> Any:
+    """Pointer to element `offset`, an i64 or a Python int."""
+    return b.gep(pointer, [ir.Constant(I64, offset) if isinstance(offset, int) else offset])
+
+
+def load(b: Any, pointer: Any, vtype: ir.Type) -> Any:
+    """Unaligned vector load."""
+    value = b.load(b.bitcast(pointer, vtype.as_pointer()))
+    value.align = 4
+    return value
+
+
+def store(b: Any, value: Any, pointer: Any) -> None:
+    """Unaligned vector store."""
+    b.store(value, b.bitcast(pointer, value.type.as_pointer())).align = 4
+
+
+def splat(b: Any, scalar: Any, width: int) -> Any:
+    vtype = vector(scalar.type, width)
+    one = b.insert_element(ir.Constant(vtype, ir.Undefined), scalar, ir.Constant(I32, 0))
+    return b.shuffle_vector(one, ir.Constant(vtype, ir.Undefined), ir.Constant(vector(I32, width), [0] * width))
+
+
+def call(b: Any, name: str, result: ir.Type, arguments: list[Any]) -> Any:
+    """Call an LLVM intrinsic by its full name; llvmlite cannot declare one over vectors by itself."""
+    import numba.core.cgutils as cgutils
+
+    function_type = ir.FunctionType(result, [a.type for a in arguments])
+    return b.call(cgutils.get_or_insert_function(b.module, function_type, name), arguments)
+
+
+def suffix(vtype: ir.Type) -> str:
+    kind = {F32: "f32", F64: "f64", I32: "i32", I64: "i64"}[vtype.element]
+    return f"v{vtype.count}{kind}"
+
+
+def fma(b: Any, x: Any, y: Any, z: Any) -> Any:
+    return call(b, f"llvm.fma.{suffix(x.type)}", x.type, [x, y, z])
+
+
+def maximum(b: Any, x: Any, y: Any) -> Any:
+    """max as the hardware has it (no NaN here): one instruction, unlike llvm.maxnum."""
+    return b.select(b.fcmp_ordered(">", x, y), x, y)
+
+
+def minimum(b: Any, x: Any, y: Any) -> Any:
+    return b.select(b.fcmp_ordered("<", x, y), x, y)
+
+
+def shuffle(b: Any, x: Any, y: Any, lanes_: list[int]) -> Any:
+    return b.shuffle_vector(x, y, ir.Constant(vector(I32, len(lanes_)), lanes_))
+
+
+def fold(b: Any, x: Any, combine: Any) -> Any:
+    """Reduce a vector to a scalar with a commutative `combine(b, x, y)` by halving."""
+    width = x.type.count
+    while width > 1:
+        width //= 2
+        x = combine(b, shuffle(b, x, x, list(range(width))), shuffle(b, x, x, list(range(width, 2 * width))))
+    return b.extract_element(x, ir.Constant(I32, 0))
+
+
+class Loop:
+    """``for i in range(start, stop, step)`` with loop-carried values, which stay in registers.
+
+    ``with Loop(b, start, stop, step, carried) as loop:`` gives ``loop.i`` and ``loop.values``; the body must call
+    ``loop.next(new_values)`` last.  Afterwards ``loop.results`` holds the final values.
+    """
+
+    def __init__(self, b: Any, start: Any, stop: Any, step: Any, carried: list[Any]) -> None:
+        self.b, self.stop, self.step = b, stop, step
+        self.entry = b.block
+        self.head = b.append_basic_block("loop.head")
+        self.body = b.append_basic_block("loop.body")
+        self.exit = b.append_basic_block("loop.exit")
+        self.start, self.carried = start, carried
+
+    def __enter__(self) -> Loop:
+        b = self.b
+        b.branch(self.head)
+        b.position_at_end(self.head)
+        self.i = b.phi(I64)
+        self.i.add_incoming(self.start, self.entry)
+        self.values = []
+        for value in self.carried:
+            phi = b.phi(value.type)
+            phi.add_incoming(value, self.entry)
+            self.values.append(phi)
+        b.cbranch(b.icmp_signed("<", self.i, self.stop), self.body, self.exit)
+        b.position_at_end(self.body)
+        return self
+
+    def next(self, values: list[Any]) -> None:
+        b = self.b
+        for phi, value in zip(self.values, values, strict=True):
+            phi.add_incoming(value, b.block)
+        self.i.add_incoming(b.add(self.i, self.step), b.block)
+        b.branch(self.head)
+
+    def __exit__(self, *exc: object) -> None:
+        self.b.position_at_end(self.exit)
+        self.results = list(self.values)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# two intrinsics every kernel may use
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def fetch_add(typingctx, counter, amount):  # type: ignore
+    """Atomically add to counter[0] (int64) and return what it was: how lanes share blocks."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        pointer = data(context, b, signature.args[0], args[0])
+        return b.atomic_rmw("add", pointer, args[1], "monotonic")
+
+    return types.int64(counter, types.int64), codegen
+
+
+@intrinsic
+def float_bits(typingctx, value):  # type: ignore
+    """The bits of a float64 as int64."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        return b.bitcast(args[0], I64)
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def from_bits(typingctx, bits):  # type: ignore
+    """The float64 with the bits of an int64."""
+
+    def codegen(context, b, signature, args):  # type: ignore
+        return b.bitcast(args[0], F64)
+
+    return types.float64(types.int64), codegen

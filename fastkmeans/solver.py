@@ -1,0 +1,264 @@
+"""The fit: restarts, the iteration, the stop rule, empty clusters, the history.
+
+One iteration labels every row with its nearest center and moves each center to the mean of its rows.  It stops when no
+label changed (strict convergence, tested first, never in the first pass) or when the sum of squared center shifts is at
+most ``tol`` times the mean variance of the features.  Unless it converged strictly, a last assignment makes ``labels_``
+equal to ``predict(X)``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import passes, seeding
+from .kernels import exact
+from .passes import Data, RowSum, Sums
+from .points import Points
+
+
+class Iteration(NamedTuple):
+    """What one iteration did.
+
+    Attributes
+    ----------
+    inertia : float
+        Weighted sum of squared distances to the centers the iteration started with.
+    center_shift : float
+        Sum over clusters of the squared distance a center moved.
+    n_changed : int
+        Rows of positive weight whose label changed.
+    n_refilled : int
+        Empty clusters that were given a row as their center.
+    seconds : float
+        Wall time.
+    """
+
+    inertia: float
+    center_shift: float
+    n_changed: int
+    n_refilled: int
+    seconds: float
+
+
+class FitResult(NamedTuple):
+    centers: NDArray[Any]
+    labels: NDArray[np.int32]
+    inertia: float
+    n_iter: int
+    converged: bool
+    history: list[Iteration]
+    cluster_weights: NDArray[np.float64]
+    best_restart: int
+
+
+class Run(NamedTuple):
+    """The end of one restart."""
+
+    centers: NDArray[Any]
+    labels: NDArray[np.int32]
+    inertia: RowSum
+    n_iter: int
+    converged: bool
+    history: list[Iteration]
+    cluster_weights: NDArray[np.float64]
+
+
+class Solver:
+    """The data of a fit and what its restarts share."""
+
+    def __init__(self, data: Data, *, max_iter: int, tol: float, verbose: int) -> None:
+        self.data = data
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.scatter: tuple[NDArray[np.float64], float] | None = None  # mean of all rows, scatter about it
+
+    def run(self, centers: NDArray[Any]) -> Run:
+        """Iterate from these centers, (k, d) in the center dtype."""
+        data = self.data
+        k = len(centers)
+        labels = np.full(data.n, -1, np.int32)
+        sums = Sums(data, k, passes.pass_lanes(data, k))
+        means = np.zeros(centers.shape)
+        history: list[Iteration] = []
+        converged = strict = False
+        reason = f"max_iter={self.max_iter} reached"
+        for t in range(1, self.max_iter + 1):
+            start = time.perf_counter()
+            counts = passes.assign(data, centers, labels, sums)
+            new = passes.update_centers(data, sums, centers, means)
+            strict = t > 1 and counts.changed == 0  # the sums, and so the centers, are what they were
+            n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
+            shift = float(exact.center_shift(centers, new))
+            seconds = time.perf_counter() - start
+            if self.scatter is None:
+                self.scatter = passes.mean_and_scatter(data, sums)
+            weights = self._cluster_weights(sums)
+            mean, scatter = self.scatter
+            below = float(exact.inertia_below_scatter(means, mean, centers, weights))
+            history.append(Iteration(max(scatter - below, 0.0), shift, counts.changed, n_refilled, seconds))
+            if self.verbose:
+                print(f"Iteration {t}, inertia {history[-1].inertia}.")
+            centers = new
+            if strict:
+                converged = True
+                reason = "strict convergence"
+                break
+            limit = self.tol * (scatter / self._total_weight() / data.d)
+            if shift <= limit:
+                converged = True
+                reason = f"center shift {shift} within tolerance {limit}"
+                break
+        if self.verbose:
+            print(f"Stopped at iteration {t}: {reason}.")
+        if not strict:
+            passes.assign(data, centers, labels)
+        total = passes.inertia(data, centers, labels)
+        return Run(centers, labels, total, t, converged, history, self._weights_of_labels(labels, k, sums))
+
+    def _total_weight(self) -> float:
+        data = self.data
+        return float(passes.round_ratio(data.total_weight, 1, data.unit_exponent, np.dtype(np.float64)))
+
+    def _cluster_weights(self, sums: Sums) -> NDArray[np.float64]:
+        return np.ldexp(sums.weights.astype(np.float64), self.data.unit_exponent)
+
+    def _weights_of_labels(self, labels: NDArray[np.int32], k: int, sums: Sums) -> NDArray[np.float64]:
+        """Cluster weights of the final labels, which the last assignment may have changed."""
+        data = self.data
+        if not data.weighted:
+            return np.bincount(labels, minlength=k).astype(np.float64)
+        totals = np.zeros(k, np.int64)
+        np.add.at(totals, labels, data.weights)
+        return np.ldexp(totals.astype(np.float64), data.unit_exponent)
+
+    def _refill(
+        self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums, new: NDArray[Any]
+    ) -> int:
+        """Give each empty cluster the row farthest from its center; returns how many were given one.
+
+        Distances are to the centers before the update; no mass moves.  Rows that coincide count once, rows that lie on
+        their center not at all: when there are no others, the center stays where it was.
+        """
+        empty = np.flatnonzero(sums.weights == 0)
+        if len(empty) == 0:
+            return 0
+        values, _ = passes.own_distances(self.data, centers, labels)
+        if self.data.weighted:
+            values[self.data.weights == 0] = 0.0
+        filled = 0
+        for row in farthest_distinct(self.data.points, values, len(empty)):
+            new[empty[filled]] = row
+            filled += 1
+        return filled
+
+
+def farthest_distinct(points: Points, values: NDArray[np.float64], count: int) -> list[NDArray[np.float64]]:
+    """Up to `count` rows by descending positive value (ascending index on ties), equal rows once."""
+    chosen: list[NDArray[np.float64]] = []
+    seen: set[bytes] = set()
+    n_positive = int((values > 0.0).sum())
+    considered = 0
+    width = min(n_positive, 2 * count + 16)
+    while len(chosen) < count and considered < n_positive:
+        # all rows at or above the width-th largest value: ties at the cut must not be split
+        cut = np.partition(values, len(values) - width)[len(values) - width]
+        rows = np.flatnonzero(values >= max(cut, np.nextafter(0.0, 1.0)))
+        order = rows[np.argsort(-values[rows], kind="stable")]
+        for i in order[considered:]:
+            row = points.take([int(i)])[0]
+            key = (row + 0.0).tobytes()  # -0.0 and 0.0 are the same place
+            if key not in seen:
+                seen.add(key)
+                chosen.append(row)
+                if len(chosen) == count:
+                    break
+        considered = len(order)
+        width = min(n_positive, 4 * width)
+    return chosen
+
+
+def fit(
+    points: Points,
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_clusters: int,
+    init: str | NDArray[Any] | Callable[..., Any],
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    seed: np.random.SeedSequence,
+    algorithm: str = "lloyd",
+    verbose: int = 0,
+    n_threads: int | None = None,
+    user_X: Any = None,
+) -> FitResult:
+    """Cluster the rows of `points`: the best of `n_init` restarts by exact inertia, the first on a tie.
+
+    Parameters
+    ----------
+    points : Points
+    sample_weight : ndarray of float64, shape (n_samples,), or None
+    n_clusters : int
+    init : "k-means++", "random", ndarray of shape (n_clusters, n_features), or callable
+    n_init, max_iter : int
+    tol : float
+        Relative to the weighted mean variance of the features.
+    seed : numpy.random.SeedSequence
+        Restart r draws from its r-th child.
+    algorithm : "lloyd"
+    verbose : int
+    n_threads : int or None
+    user_X : object
+        Handed to a callable init.
+
+    Returns
+    -------
+    FitResult
+    """
+    data = Data(points, sample_weight, n_threads, estimator="KMeans")
+    solver = Solver(data, max_iter=max_iter, tol=tol, verbose=verbose)
+    best: Run | None = None
+    best_restart = 0
+    for restart, child in enumerate(seed.spawn(n_init)):
+        centers = seeding.initial_centers(data, n_clusters, init, child, user_X)
+        if verbose:
+            print("Initialization complete")
+        run = solver.run(centers)
+        if best is None or run.inertia.exact < best.inertia.exact:
+            best, best_restart = run, restart
+    assert best is not None
+    return FitResult(
+        best.centers, best.labels, best.inertia.value, best.n_iter, best.converged, best.history, best.cluster_weights,
+        best_restart,
+    )  # fmt: skip
+
+
+def predict(points: Points, centers: NDArray[Any], *, n_threads: int | None = None) -> NDArray[np.int32]:
+    """Label of the nearest center of every row."""
+    return _labels(Data(points, None, n_threads), centers)
+
+
+def _labels(data: Data, centers: NDArray[Any]) -> NDArray[np.int32]:
+    labels = np.full(data.n, -1, np.int32)
+    passes.assign(data, centers, labels)
+    return labels
+
+
+def score(
+    points: Points, centers: NDArray[Any], sample_weight: NDArray[np.float64] | None, *, n_threads: int | None = None
+) -> float:
+    """Inertia of the rows under these centers."""
+    data = Data(points, sample_weight, n_threads)
+    return passes.inertia(data, centers, _labels(data, centers)).value
+
+
+def transform(points: Points, centers: NDArray[Any], *, n_threads: int | None = None) -> NDArray[Any]:
+    """Euclidean distance of every row to every center, (n_samples, n_clusters)."""
+    dtype = np.promote_types(points.center_dtype, centers.dtype)
+    return passes.distances(Data(points, None, n_threads), centers, dtype)

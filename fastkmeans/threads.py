@@ -1,0 +1,222 @@
+"""Threads are borrowed: how many, on which pool, and everything put back afterwards.
+
+Kernels with a parallel body run on Numba's pool.  Where that pool can't be trusted (a forked child of a process that has
+used it: GNU OpenMP dies there; the "workqueue" layer anywhere but on the main thread: it aborts on concurrent use) the
+same lane functions run on Python threads instead, which they can because they release the GIL.  The result is the same
+to the bit either way.
+"""
+
+from __future__ import annotations
+
+import functools
+import numbers
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+SERIAL_WORK = 2e7  # multiply-adds of a pass below which starting threads (and loading a parallel kernel) does not pay
+
+_lanes_ran = 1
+_pool_pid: int | None = None  # the process that started Numba's pool, as far as we know
+_forked_warned = False
+
+
+def lanes_ran() -> int:
+    """How many lanes found work in the last kernel call that was shared out.  For tests."""
+    return _lanes_ran
+
+
+def note_lanes(n: int) -> None:
+    global _lanes_ran
+    _lanes_ran = n
+
+
+def pool_size() -> int:
+    """Threads in Numba's pool."""
+    import numba
+
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def default_threads() -> int:
+    """Numba's current mask; OMP_NUM_THREADS is an upper bound unless NUMBA_NUM_THREADS is set."""
+    import numba
+
+    n = numba.get_num_threads() if _pool_is_safe() else pool_size()
+    bound = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if "NUMBA_NUM_THREADS" not in os.environ and bound.isdigit() and int(bound) > 0:
+        n = min(n, int(bound))
+    return int(n)
+
+
+def resolve(n_threads: int | None) -> int:
+    """The number of threads to use.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        None for the default: Numba's current mask, bounded by OMP_NUM_THREADS where NUMBA_NUM_THREADS is unset.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer.
+
+    Warns
+    -----
+    UserWarning
+        If it exceeds the pool; the pool's size is used then.
+    """
+    if n_threads is None:
+        return default_threads()
+    if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads < 1:
+        raise ValueError(
+            f"n_threads must be a positive integer or None (all threads Numba may use), got {n_threads!r}."
+        )
+    size = pool_size()
+    if n_threads > size:
+        warnings.warn(
+            f"n_threads={n_threads} exceeds the {size} threads of Numba's pool; using {size}. "
+            "Set NUMBA_NUM_THREADS before Python starts for a larger pool.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return min(int(n_threads), size)
+
+
+def _in_child() -> None:
+    """After a fork the child must not touch a pool that its parent started."""
+    global _pool_pid
+    import sys
+
+    parallel = sys.modules.get("numba.np.ufunc.parallel")
+    if _pool_pid is None and parallel is not None and getattr(parallel, "_is_initialized", False):
+        _pool_pid = os.getppid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _pool_is_safe() -> bool:
+    """Whether a parallel kernel may be called here and now."""
+    if _pool_pid is not None and _pool_pid != os.getpid():
+        return False
+    if threading.current_thread() is threading.main_thread():
+        return True
+    if _pool_pid is None:  # no parallel region of ours yet: the layer is unknown
+        return False
+    import numba
+
+    return str(numba.threading_layer()) != "workqueue"
+
+
+def _warn_forked() -> None:
+    global _forked_warned
+    if not _forked_warned and _pool_pid is not None and _pool_pid != os.getpid():
+        _forked_warned = True
+        warnings.warn(
+            "This process was forked from one that had used Numba's threads, which do not survive a fork; fastkmeans "
+            "uses threads of its own here. Start workers with the 'spawn' or 'forkserver' method to avoid this.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+@functools.cache
+def register_controller() -> None:
+    """Let ``threadpoolctl.threadpool_limits`` act on Numba's pool too."""
+    import numba
+    import threadpoolctl
+
+    class NumbaController(threadpoolctl.LibController):  # type: ignore[misc]
+        user_api = "numba"
+        internal_api = "numba"
+        filename_prefixes = ("omppool", "tbbpool", "workqueue")
+
+        def get_num_threads(self) -> int:
+            return int(numba.get_num_threads())
+
+        def set_num_threads(self, num_threads: int) -> None:
+            numba.set_num_threads(max(1, min(int(num_threads), pool_size())))
+
+        def get_version(self) -> str:
+            return str(numba.__version__)
+
+    threadpoolctl.register(NumbaController)
+
+
+def share(
+    n_lanes: int,
+    parallel_kernel: Callable[..., Any],
+    lane_kernel: Callable[..., Any],
+    shared: tuple[Any, ...],
+    private: Iterable[np.ndarray] = (),
+    *,
+    numbered: bool = False,
+) -> None:
+    """Run a lane kernel on `n_lanes` threads.
+
+    Parameters
+    ----------
+    n_lanes : int
+        One runs the lane on the calling thread, without compiling the parallel body.
+    parallel_kernel, lane_kernel : kernels
+        ``parallel_kernel(n_lanes, *shared, *private)`` and, for one lane, ``lane_kernel(*shared, *private[lane])``.
+    shared : tuple
+        Arguments all lanes see; a counter among them shares out the work.
+    private : iterable of ndarray
+        Arrays whose first axis is the lane.
+    numbered : bool
+        Whether the lane kernel takes ``lane, n_lanes`` after the shared arguments.
+    """
+    private = tuple(private)
+
+    def lane(i: int) -> None:
+        lane_kernel(*shared, *((i, n_lanes) if numbered else ()), *(a[i] for a in private))
+
+    if n_lanes == 1:
+        lane(0)
+    elif _pool_is_safe():
+        _run_on_pool(n_lanes, parallel_kernel, (*shared, *private))
+    else:
+        _warn_forked()
+        _run_on_python_threads(n_lanes, lane)
+
+
+def _run_on_pool(n_lanes: int, parallel_kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    global _pool_pid
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(n_lanes)
+    try:
+        parallel_kernel(n_lanes, *arguments)
+    finally:
+        numba.set_num_threads(before)
+    if _pool_pid != os.getpid():
+        _pool_pid = os.getpid()
+        register_controller()
+
+
+def _run_on_python_threads(n_lanes: int, lane: Callable[[int], None]) -> None:
+    errors: list[BaseException] = []
+
+    def guarded(i: int) -> None:
+        try:
+            lane(i)
+        except BaseException as error:  # handed to the caller below
+            errors.append(error)
+
+    others = [threading.Thread(target=guarded, args=(i,)) for i in range(1, n_lanes)]
+    for thread in others:
+        thread.start()
+    guarded(0)
+    for thread in others:
+        thread.join()
+    if errors:
+        raise errors[0]
