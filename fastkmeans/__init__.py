@@ -1,0 +1,29 @@
+"""fastkmeans: exact k-means on NumPy and Numba; the answer depends on the data and the seed, to the bit.
+
+The public names are loaded when they are first asked for, so that ``import fastkmeans`` costs next to nothing: it reads
+neither NumPy nor Numba. The estimators are in ``fastkmeans.estimators``, the command line is ``python -m fastkmeans``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastkmeans.estimators import KMeans
+
+__version__ = "0.1.0"
+
+__all__ = ["KMeans", "__version__"]
+
+_HOME = {"KMeans": "fastkmeans.estimators"}  # public name -> the module that defines it
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # found directly from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,159 @@
+"""The values that parameters of estimators may have, what is said about others, and what a seed becomes.
+
+Estimators check nothing when they are constructed; `check_parameters` does it when they are fitted, in the words of
+scikit-learn, so that programs which read those texts keep working. A parameter means the same in every estimator, so
+there is one table.
+"""
+
+from collections.abc import Callable, Sized
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from fastkmeans.base import Estimator, warn_user
+
+INITS = ("k-means++", "random")
+MANY_RUNS = 10  # for n_init="auto" where a single start is likely to be a poor one
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A parameter of an estimator has a type or value that it cannot have."""
+
+
+def is_int(value: object, lowest: int) -> bool:
+    """Whether `value` is an integer (NumPy's included, 2.0 not) of at least `lowest`."""
+    return isinstance(value, Integral) and int(value) >= lowest
+
+
+def is_real(value: object, lowest: float) -> bool:
+    """Whether `value` is a real number of at least `lowest`; NaN is not."""
+    return isinstance(value, Real) and float(value) >= lowest
+
+
+def is_bool(value: object) -> bool:
+    """Whether `value` is True or False, Python's or NumPy's."""
+    return isinstance(value, bool | np.bool_)
+
+
+def is_array_like(value: object) -> bool:
+    """Whether `value` is meant as an array: it has a length, a shape or ``__array__``, and is no scalar or class."""
+    looks = isinstance(value, Sized) or hasattr(value, "shape") or hasattr(value, "__array__")
+    return looks and not isinstance(value, type) and not np.isscalar(value)
+
+
+def _is_init(value: object) -> bool:
+    return value in INITS if isinstance(value, str) else callable(value) or is_array_like(value)
+
+
+def _is_n_init(value: object) -> bool:
+    return value == "auto" if isinstance(value, str) else is_int(value, 1)
+
+
+def _is_random_state(value: object) -> bool:
+    kinds = np.random.RandomState | np.random.Generator | np.random.SeedSequence
+    return value is None or is_int(value, 0) or isinstance(value, kinds)
+
+
+_COUNT = "an int in the range [1, inf)"
+_BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
+
+# name of a parameter -> whether a value is allowed, and how an error describes the allowed ones
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_clusters": (lambda v: is_int(v, 1), _COUNT),
+    "init": (_is_init, "a str among {'k-means++', 'random'}, a callable or an array-like"),
+    "n_init": (_is_n_init, f"a str among {{'auto'}} or {_COUNT}"),
+    "max_iter": (lambda v: is_int(v, 1), _COUNT),
+    "tol": (lambda v: is_real(v, 0.0), "a float in the range [0.0, inf)"),
+    "verbose": (lambda v: is_int(v, 0) or is_bool(v), f"an int in the range [0, inf), {_BOOL}"),
+    "random_state": (
+        _is_random_state,
+        "an int in the range [0, inf), an instance of 'numpy.random.RandomState', an instance of"
+        " 'numpy.random.Generator', an instance of 'numpy.random.SeedSequence' or None",
+    ),
+    "copy_x": (is_bool, _BOOL),
+    "n_threads": (lambda v: v is None or (is_int(v, 1) and not is_bool(v)), f"None or {_COUNT}"),
+}
+
+
+def check_parameters(estimator: Estimator, **options: tuple[str, ...]) -> None:
+    """Raise for the first parameter, in the order of the constructor, that has a value it cannot have.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        Its parameters are checked by their names.
+    **options : tuple of str
+        The strings allowed for parameters that differ from one estimator to the next, such as ``algorithm=("lloyd",)``.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError (and TypeError) that says what the parameter must be and what it is.
+    """
+    for name in estimator._parameters():
+        value = getattr(estimator, name)
+        if name in options:
+            allowed = isinstance(value, str) and value in options[name]
+            wanted = f"a str among {{{', '.join(map(repr, options[name]))}}}"
+        elif name in _CHECKS:
+            check, wanted = _CHECKS[name]
+            allowed = check(value)
+        else:
+            continue  # a parameter that a user's subclass added
+        if not allowed:
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {wanted}. Got {value!r} instead."
+            )
+
+
+def number_of_runs(init: Any, n_init: Any, estimator_name: str) -> int:
+    """How many runs checked values of `init` and `n_init` ask for.
+
+    Returns
+    -------
+    n_runs : int
+        1 for an array, with a RuntimeWarning if `n_init` asks for more.
+    """
+    explicit = is_array_like(init)
+    if isinstance(n_init, str):
+        return 1 if explicit or (isinstance(init, str) and init == "k-means++") else MANY_RUNS
+    if explicit and n_init != 1:
+        warn_user(
+            f"Explicit initial center position passed: performing only one init in {estimator_name} instead of"
+            f" n_init={n_init}.",
+            RuntimeWarning,
+        )
+        return 1
+    return int(n_init)
+
+
+def seed_sequence(random_state: Any) -> np.random.SeedSequence:
+    """The seed that `random_state` stands for.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator, SeedSequence or None
+        A ``RandomState`` or ``Generator`` advances by four 32-bit words, None means NumPy's global ``RandomState``.
+
+    Returns
+    -------
+    seed : SeedSequence
+        Always a new object, so that spawning from it leaves a given one as it was.
+    """
+    if isinstance(random_state, np.random.SeedSequence):
+        return np.random.SeedSequence(
+            random_state.entropy,
+            spawn_key=random_state.spawn_key,
+            pool_size=random_state.pool_size,
+            n_children_spawned=random_state.n_children_spawned,
+        )
+    if isinstance(random_state, Integral):
+        return np.random.SeedSequence(int(random_state))
+    if isinstance(random_state, np.random.Generator):
+        words = random_state.integers(2**32, size=4, dtype=np.uint32)
+    else:
+        if random_state is None:
+            random_state = np.random.mtrand._rand  # what np.random.seed seeds, and scikit-learn draws from
+        words = random_state.randint(2**32, size=4, dtype=np.uint32)
+    return np.random.SeedSequence([int(word) for word in words])
