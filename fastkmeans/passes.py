@@ -241,8 +241,7 @@ class Packed:
     def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
         k, d = centers.shape
         self.width = simd.lane_width()
-        self.grouped = np.empty(canonical.grouped_size(k, d))
-        canonical.group_centers(centers, self.grouped)
+        self.grouped = canonical.group_centers(centers)
         if self.width == 1:
             return
         self.frame = Frame(data, centers, single)
@@ -288,18 +287,32 @@ class Sums:
         self.changed = np.zeros(k, np.uint8)
         self.touched = np.zeros((n_lanes, k), np.uint8)
         budget = max(data.points.nbytes // 10, 1 << 16)
-        # one lane adds to the whole; several have sums of their own while those are small, else they own clusters
-        self.owned = n_lanes > 1 and (self.digits > 3 or n_lanes * self.total.nbytes > budget)
-        shared = n_lanes == 1 or self.owned
-        self.buffered = not shared
-        self.lane_sums = self.total.reshape(1, -1) if shared else np.zeros((n_lanes, self.total.size), np.int64)
-        self.lane_weights = self.weights.reshape(1, -1) if shared else np.zeros((n_lanes, k), np.int64)
+        common = not data.weighted and data.grid.digits == 2
+        # several lanes have sums of their own while those are small; one lane adds to the whole, and so do lanes that
+        # own clusters, in a second visit of the rows that changed
+        self.owned = not common or (n_lanes > 1 and n_lanes * self.total.nbytes > budget)
+        self.buffered = n_lanes > 1 and not self.owned
+        self.lane_sums, self.lane_weights = self.total.reshape(1, -1), self.weights.reshape(1, -1)
+        if self.buffered:
+            self.lane_sums = np.zeros((n_lanes, self.total.size), np.int64)
+            self.lane_weights = np.zeros((n_lanes, k), np.int64)
 
     def settle(self) -> None:
-        """Bring the lanes' sums together and carry."""
+        """Bring the lanes' sums together and carry: digits end in [0, 2**32) but the highest, which keeps the sign."""
         if self.buffered:
             exact.merge_lanes(self.lane_sums, self.lane_weights, self.touched, self.total, self.weights)
-        exact.carry_sums(self.touched, self.total, self.changed)
+        fresh = np.flatnonzero(self.touched.any(axis=0))
+        self.changed[fresh] = 1
+        self.touched[:] = 0
+        step = max(1, 4096 // self.total.shape[2])
+        for lo in range(0, len(fresh), step):
+            clusters = fresh[lo : lo + step]
+            part = self.total[clusters]
+            for t in range(self.digits - 1):
+                carry = part[:, t] >> 32
+                part[:, t] -= carry << 32
+                part[:, t + 1] += carry
+            self.total[clusters] = part
 
     def feature_totals(self) -> list[int]:
         """Per feature, the exact sum over all rows."""
@@ -338,7 +351,7 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
         p = packed[single]
         weights, part = data.weights_of(lo, hi), labels[lo:hi]
         before = part.copy() if sums is not None and sums.owned else None
-        tail = (part, update, data.grid.scale, data.grid.digits)
+        tail = (part, update, data.grid.scale)
         head = (rows, weights, _counter())
         orientation = lloyd.orientation(d)
         if orientation == "plain":
@@ -350,7 +363,7 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
             bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped, k)
             width = simd.lanes(p.width)
             if orientation == "points":
-                shared = (width, *head, scale, np.tile(f.shift, 16), p.groups, p.tiles, *bounds, *tail)
+                shared = (width, *head, scale, np.tile(f.shift, -(-256 // d)), p.groups, p.tiles, *bounds, *tail)
                 threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, private)
             else:
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
@@ -439,8 +452,7 @@ def mean_and_scatter(data: Data, sums: Sums) -> tuple[NDArray[np.float64], float
 def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Euclidean distances of all rows to all centers, by differences in float64."""
     k, d = centers.shape
-    grouped = np.empty(canonical.grouped_size(k, d))
-    canonical.group_centers(centers, grouped)
+    grouped = canonical.group_centers(centers)
     out = np.empty((data.n, k), dtype)
     n_lanes = data.lanes(4.0 * data.n * d * k, data.n)
     plain = simd.lane_width() == 1
@@ -448,3 +460,40 @@ def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArra
         shared = (rows, _counter(), grouped, k, plain, out[lo:hi])
         threads.share(n_lanes, parallel.transform_parallel, canonical.transform_lane, shared)
     return out
+
+
+def ordered_sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Row sums (m, d) -> (m,), added from left to right: NumPy's own sum groups terms as the CPU likes it."""
+    return np.add.accumulate(terms, axis=1)[:, -1]
+
+
+def _slabs(k: int, d: int) -> Iterator[slice]:
+    step = max(1, 4096 // d)
+    return (slice(c, c + step) for c in range(0, k, step))
+
+
+def center_shift(old: NDArray[Any], new: NDArray[Any]) -> float:
+    """Sum over clusters, in order, of the canonical squared distance between old and new center."""
+    total = 0.0
+    for slab in _slabs(*old.shape):
+        difference = new[slab].astype(np.float64) - old[slab]
+        for value in ordered_sums(difference * difference).tolist():
+            total += value
+    return total
+
+
+def inertia_below_scatter(
+    means: NDArray[np.float64], mean: NDArray[np.float64], centers: NDArray[Any], weights: NDArray[np.float64]
+) -> float:
+    """How far the inertia of clusters with these means and centers lies below the total scatter about `mean`.
+
+    By the theorem of the means that is the sum of ``w (|mean_c - mean|^2 - |mean_c - center_c|^2)``. It cancels, which
+    is why it serves the history only.
+    """
+    total = 0.0
+    for slab in _slabs(*means.shape):
+        between, off = means[slab] - mean, means[slab] - centers[slab]
+        values = weights[slab] * (ordered_sums(between * between) - ordered_sums(off * off))
+        for value in values[weights[slab] > 0].tolist():
+            total += value
+    return total

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from . import threads
 from .kernels import canonical, lloyd, parallel, simd
 from .kernels import seeding as kernels
-from .passes import Data, Frame, field_exponent, power_pair
+from .passes import Data, Frame, field_exponent, own_distances, power_pair
 from .points import Points
 
 LIST_SHARE = 4  # a step's list of improvements holds one row in so many; a longer one is computed again instead
@@ -132,10 +132,9 @@ class Potential:
     def __init__(self, data: Data, n_clusters: int) -> None:
         self.data = data
         self.nearest_sq = np.full(data.n, np.inf)
+        if data.weighted:
+            self.nearest_sq[data.weights == 0] = 0.0  # never drawn, never looked at
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
-        n_blocks = -(-data.n // kernels.BLOCK)
-        self.block_largest = np.empty(n_blocks)
-        self.block_sums = np.empty((n_blocks, kernels.DIGITS), np.int64)
         room = max(1, data.n // LIST_SHARE // self.n_lanes)
         self.rows = np.empty((self.n_lanes, room), np.int64)
         self.which = np.empty((self.n_lanes, room), np.int32)
@@ -145,22 +144,19 @@ class Potential:
     def bring_nearer(self, row: int) -> None:
         """Take one more chosen row into account."""
         data = self.data
-        center = data.points.take([row])
-        for lo, hi, rows in data.ranges(16.0 * data.d):
-            counter = np.zeros(1, np.int64)
-            shared = (rows, counter, center, 0, self.nearest_sq[lo:hi])
-            threads.share(self.n_lanes, parallel.nearest_parallel, kernels.nearest_lane, shared)
+        values, _ = own_distances(data, data.points.take([row]), np.zeros(data.n, np.int32))
+        np.minimum(self.nearest_sq, values, out=self.nearest_sq)
 
     def settle(self) -> int:
         """Sum the potential on the grid of its present maximum; 0 where nothing is left."""
         data = self.data
-        kernels.block_largest(self.nearest_sq, data.weights, self.block_largest)
-        largest = float(self.block_largest.max())
+        largest = float(self.nearest_sq.max())
         if largest == 0.0:
             return 0
         self.scale = power_pair(-max(field_exponent(largest) - 62, -1074))
-        kernels.block_potentials(self.nearest_sq, data.weights, *self.scale, self.block_sums)
-        self.blocks = [sum(int(s) << (32 * t) for t, s in enumerate(block)) for block in self.block_sums]
+        sums = np.zeros((-(-data.n // kernels.BLOCK), kernels.DIGITS), np.int64)
+        kernels.block_potentials(self.nearest_sq, data.weights, *self.scale, sums.reshape(-1))
+        self.blocks = [sum(int(s) << (32 * t) for t, s in enumerate(block)) for block in sums]
         self.total = sum(self.blocks)
         return self.total
 
@@ -184,8 +180,7 @@ class Potential:
         self.candidates = candidates
         n = len(candidates)
         centers = data.points.take(candidates)
-        grouped = np.empty(canonical.grouped_size(n, data.d))
-        canonical.group_centers(centers, grouped)
+        grouped = canonical.group_centers(centers)
         gains = np.zeros((self.n_lanes, n * kernels.DIGITS), np.int64)
         self.state[:] = 0
         width = simd.lane_width()

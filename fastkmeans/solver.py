@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, seeding
-from .kernels import exact
 from .passes import Data, RowSum, Sums
 from .points import Points
 
@@ -94,13 +93,13 @@ class Solver:
             new = passes.update_centers(data, sums, centers, means)
             strict = t > 1 and counts.changed == 0  # the sums, and so the centers, are what they were
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
-            shift = float(exact.center_shift(centers, new))
+            shift = passes.center_shift(centers, new)
             seconds = time.perf_counter() - start
             if self.scatter is None:
                 self.scatter = passes.mean_and_scatter(data, sums)
             weights = self._cluster_weights(sums)
             mean, scatter = self.scatter
-            below = float(exact.inertia_below_scatter(means, mean, centers, weights))
+            below = passes.inertia_below_scatter(means, mean, centers, weights)
             history.append(Iteration(max(scatter - below, 0.0), shift, counts.changed, n_refilled, seconds))
             if self.verbose:
                 print(f"Iteration {t}, inertia {history[-1].inertia}.")

@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from . import simd
 from .jit import kernel
@@ -22,14 +23,15 @@ from .simd import F64, I64, Loop, fetch_add
 GROUP = 8  # centers a group
 
 
-@kernel
-def group_centers(centers, out):  # type: ignore
-    """Centers (k, d) of either dtype IN into groups ``[ceil(k / 8)][d][8]``, flat float64 OUT; missing ones repeat."""
+def group_centers(centers: NDArray[Any]) -> NDArray[np.float64]:
+    """Centers (k, d) of either dtype in groups ``[ceil(k / GROUP)][d][GROUP]``, flat; missing ones are zero."""
     k, d = centers.shape
-    for g in range((k + GROUP - 1) // GROUP):
-        for j in range(d):
-            for l in range(GROUP):
-                out[(g * d + j) * GROUP + l] = centers[min(g * GROUP + l, k - 1), j]
+    groups = np.empty((-(-k // GROUP), d, GROUP))
+    whole = k // GROUP
+    groups[:whole] = centers[: whole * GROUP].reshape(whole, GROUP, d).transpose(0, 2, 1)
+    groups[whole:] = 0.0
+    groups[whole:, :, : k - whole * GROUP] = centers[whole * GROUP :].T
+    return groups.reshape(-1)
 
 
 @kernel
@@ -165,26 +167,6 @@ def transform_lane(X, counter, grouped, k, plain, result):  # type: ignore
 
 
 @kernel
-def distances_lane(X, counter, centers, labels, weights, out, largest):  # type: ignore
-    """Canonical distance of every row to the center of its label, and the largest over rows of positive weight.
-
-    X (n, d) any dtype, counter (1,) int64 INOUT, centers (k, d), labels (n,) int32, weights (n,) int64 or (0,) IN;
-    out (n,) float64 OUT, largest (1,) float64 INOUT.
-    """
-    n = X.shape[0]
-    weighted = weights.shape[0] > 0
-    while True:
-        lo = fetch_add(counter, 1024)
-        if lo >= n:
-            break
-        hi = min(lo + 1024, n)
-        own_distances_block(X, lo, hi, centers, labels, out)
-        for i in range(lo, hi):
-            if not weighted or weights[i] > 0:
-                largest[0] = max(largest[0], out[i])
-
-
-@kernel
 def nearest_plain(row, grouped, k, out):  # type: ignore
     """Nearest of all centers by canonical distance: the readable reference. out (8,) float64 scratch."""
     best, label = np.inf, -1
@@ -197,47 +179,47 @@ def nearest_plain(row, grouped, k, out):  # type: ignore
 
 
 @kernel
-def squared_distance(a, i, c, l):  # type: ignore
-    """Canonical squared distance of row i of a and row l of c, arrays of any real dtype."""
-    s = 0.0
-    for j in range(a.shape[1]):
-        t = np.float64(a[i, j]) - np.float64(c[l, j])
-        s += t * t
-    return s
+def distances_lane(X, counter, centers, labels, weights, out, largest):  # type: ignore
+    """Canonical distance of every row to the center of its label, and the largest over rows of positive weight.
 
-
-@kernel
-def own_distances_block(X, lo, hi, centers, labels, out):  # type: ignore
-    """Canonical distance of rows lo..hi of X to the center of their label: four rows at a time hide the latency.
-
-    X (n, d) any dtype, centers (k, d), labels (n,) int32 IN, out (n,) float64 OUT.
+    X (n, d) any dtype, counter (1,) int64 INOUT, centers (k, d), labels (n,) int32, weights (n,) int64 or (0,) for ones
+    IN; out (n,) float64 OUT, largest (1,) float64 INOUT.
+    The order of additions within a row is fixed, so lanes run over rows: few features vectorise over the rows of a
+    block, many are added for four rows at a time, which hides the latency of the sum.
     """
-    d = X.shape[1]
-    i = lo
-    while i + 4 <= hi:
-        l0, l1, l2, l3 = labels[i], labels[i + 1], labels[i + 2], labels[i + 3]
-        s0 = s1 = s2 = s3 = 0.0
+    n, d = np.uint64(X.shape[0]), np.uint64(X.shape[1])
+    weighted = weights.shape[0] > 0
+    one, four = np.uint64(1), np.uint64(4)
+    while True:
+        start = fetch_add(counter, 1024)
+        if start >= X.shape[0]:
+            break
+        first = np.uint64(start)
+        last = min(first + np.uint64(1024), n)
+        whole = first
+        if d >= 12:
+            whole += (last - first) // four * four
+            for i in range(first, whole, four):
+                a, b, c = i + one, i + one + one, i + four - one
+                l0, l1 = np.uint64(labels[i]), np.uint64(labels[a])
+                l2, l3 = np.uint64(labels[b]), np.uint64(labels[c])
+                s0 = s1 = s2 = s3 = 0.0
+                for j in range(d):
+                    t0 = np.float64(X[i, j]) - np.float64(centers[l0, j])
+                    t1 = np.float64(X[a, j]) - np.float64(centers[l1, j])
+                    t2 = np.float64(X[b, j]) - np.float64(centers[l2, j])
+                    t3 = np.float64(X[c, j]) - np.float64(centers[l3, j])
+                    s0 += t0 * t0
+                    s1 += t1 * t1
+                    s2 += t2 * t2
+                    s3 += t3 * t3
+                out[i], out[a], out[b], out[c] = s0, s1, s2, s3
+        for i in range(whole, last):
+            out[i] = 0.0
         for j in range(d):
-            t0 = np.float64(X[i, j]) - np.float64(centers[l0, j])
-            t1 = np.float64(X[i + 1, j]) - np.float64(centers[l1, j])
-            t2 = np.float64(X[i + 2, j]) - np.float64(centers[l2, j])
-            t3 = np.float64(X[i + 3, j]) - np.float64(centers[l3, j])
-            s0 += t0 * t0
-            s1 += t1 * t1
-            s2 += t2 * t2
-            s3 += t3 * t3
-        out[i], out[i + 1], out[i + 2], out[i + 3] = s0, s1, s2, s3
-        i += 4
-    while i < hi:
-        out[i] = squared_distance(X, i, centers, labels[i])
-        i += 1
-
-
-def grouped_size(k: int, d: int) -> int:
-    """float64 values of k grouped centers."""
-    return -(-k // GROUP) * GROUP * d
-
-
-def group_scratch(k: int) -> Any:
-    """float64 scratch for the values of all groups."""
-    return np.empty(-(-k // GROUP) * GROUP)
+            for i in range(whole, last):
+                t = np.float64(X[i, j]) - np.float64(centers[np.uint64(labels[i]), j])
+                out[i] += t * t
+        for i in range(first, last):
+            if not weighted or weights[i] > 0:
+                largest[0] = max(largest[0], out[i])

@@ -81,8 +81,9 @@ def exponents_flat_lane(flat, period, counter, largest, count, total, finite):  
         if start >= n:
             break
         for lo in range(start, min(start + 64 * period, n), period):
-            for e in range(min(period, n - lo)):
-                bits = float_bits(np.float64(flat[lo + e])) & MAGNITUDE
+            place = np.uint64(lo)
+            for e in range(np.uint64(min(period, n - lo))):
+                bits = float_bits(np.float64(flat[place + e])) & MAGNITUDE
                 top[e] = max(top[e], bits)
                 present = np.int64(bits != 0)
                 count[0, e] += present
@@ -142,9 +143,9 @@ def weigh_digits(digits, n_digits, w, out):  # type: ignore
 @kernel
 def add_digits(digits, n, sign, sums, start):  # type: ignore
     """sums[start : start + n * d] += sign * digits[:n]: int64, digits (>= n, d) IN, sums flat INOUT."""
-    d = digits.shape[1]
-    for t in range(n):
-        place = start + t * d
+    d = np.uint64(digits.shape[1])
+    for t in range(np.uint64(n)):
+        place = np.uint64(start) + t * d
         for j in range(d):
             sums[place + j] += sign * digits[t, j]
 
@@ -162,33 +163,11 @@ def merge_lanes(lane_sums, lane_weights, touched, sums, weights):  # type: ignor
             if touched[lane, c]:
                 weights[c] += lane_weights[lane, c]
                 lane_weights[lane, c] = 0
-                start = c * n_digits * d
                 for t in range(n_digits):
-                    for j in range(d):
-                        sums[c, t, j] += lane_sums[lane, start + t * d + j]
-                        lane_sums[lane, start + t * d + j] = 0
-
-
-@kernel
-def carry_sums(touched, sums, changed):  # type: ignore
-    """Carry the sums of the clusters any lane touched, and note those: digits end in [0, 2**32) but the highest,
-    which keeps the sign.
-
-    touched (lanes, k) uint8 INOUT: cleared; sums (k, n_digits, d) int64 INOUT; changed (k,) uint8 INOUT.
-    """
-    k, n_digits, d = sums.shape
-    for c in range(k):
-        any_lane = False
-        for lane in range(touched.shape[0]):
-            any_lane = any_lane or touched[lane, c] != 0
-            touched[lane, c] = 0
-        if any_lane:
-            changed[c] = 1
-            for t in range(n_digits - 1):
-                for j in range(d):
-                    carry = sums[c, t, j] >> 32
-                    sums[c, t, j] -= carry << 32
-                    sums[c, t + 1, j] += carry
+                    start = np.uint64((c * n_digits + t) * d)
+                    for j in range(np.uint64(d)):
+                        sums[c, t, j] += lane_sums[lane, start + j]
+                        lane_sums[lane, start + j] = 0
 
 
 @kernel
@@ -321,47 +300,3 @@ def sum_rows(values, weights, scale0, scale1, lo, hi, sums):  # type: ignore
                 sums[t] += np.int64(p0 & np.uint64(LOW))
                 sums[t + 1] += np.int64((p0 >> np.uint64(32)) + (p1 & np.uint64(LOW)))
                 sums[t + 2] += np.int64(p1 >> np.uint64(32))
-
-
-@kernel
-def largest_value(values, weights, lo, hi):  # type: ignore
-    """Largest of values[lo:hi] over rows of positive weight; -1 where there is none."""
-    weighted = weights.shape[0] > 0
-    largest = -1.0
-    for i in range(lo, hi):
-        if not weighted or weights[i] > 0:
-            largest = max(largest, values[i])
-    return largest
-
-
-@kernel
-def center_shift(old, new):  # type: ignore
-    """Sum over clusters, in order, of the canonical squared distance between old and new center; (k, d) each."""
-    total = 0.0
-    for c in range(old.shape[0]):
-        s = 0.0
-        for j in range(old.shape[1]):
-            t = np.float64(new[c, j]) - np.float64(old[c, j])
-            s += t * t
-        total += s
-    return total
-
-
-@kernel
-def inertia_below_scatter(means, mean, centers, weights):  # type: ignore
-    """How far the inertia of clusters with these means and centers lies below the total scatter about `mean`.
-
-    means (k, d), mean (d,) float64, centers (k, d), weights (k,) float64.  By the theorem of the means it is the sum of
-    ``w (|mean_c - mean|^2 - |mean_c - center_c|^2)``; for the history only, because it cancels.
-    """
-    total = 0.0
-    for c in range(means.shape[0]):
-        if weights[c] > 0.0:
-            between, off = 0.0, 0.0
-            for j in range(means.shape[1]):
-                t = means[c, j] - mean[j]
-                between += t * t
-                t = means[c, j] - np.float64(centers[c, j])
-                off += t * t
-            total += weights[c] * (between - off)
-    return total

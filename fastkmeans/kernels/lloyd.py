@@ -20,13 +20,13 @@ import numpy as np
 
 from . import simd
 from .canonical import GROUP, nearest_in_groups, nearest_plain
-from .exact import add_digits, row_digits, weigh_digits
+from .exact import DIGIT, add_digits, row_digits, weigh_digits
 from .jit import kernel
 from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_tile, finish_tile, row_values
-from .pack import load_row, pack_panel, pack_tile, panel_norms, tile_norms
+from .pack import STRIP, load_row, pack_strip, pack_tile, panel_norms, panel_size, tile_norms
 from .simd import fetch_add, float_bits
 
-BLOCK = 960  # rows of a block, lanes = points and plain loops
+BLOCK = 1152  # rows of a block, lanes = points and plain loops
 TILES = 20  # tiles of a block at most, lanes = centers
 CENTER_BYTES = 1 << 20  # packed centers that are swept at a time: they stay in the second-level cache
 SWITCH = 48  # features from which on lanes = centers is faster (measured)
@@ -174,77 +174,91 @@ def _groups_of_lanes(width, state, which, place, threshold, marked):  # type: ig
 
 
 @kernel
-def commit(X, lo, n, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched):  # type: ignore
+def commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_weights, touched):  # type: ignore
     """Write a block's labels; where `update` is set, move the rows whose label changed between the sums.
 
     X (m, d) any dtype, new (n,) int32 labels of rows lo.., weights (m,) int64 or (0,) IN; labels (m,) int32 INOUT,
-    -1 where there was none; scale (2, d) float64 IN; floats (d,), digits (n_digits, d), product (n_digits + 2, d)
-    scratch; sums (k * digits * d,), cluster_weights (k,) int64, touched (k,) uint8 INOUT.  Returns how many changed.
+    -1 where there was none; scale (2, d) float64 IN; sums (k * 2 * d,), cluster_weights (k,) int64, touched (k,) uint8
+    INOUT.  Returns how many changed.  Sums are moved here for unit weights and two digits only; the rest is own_clusters'.
     """
     weighted = weights.shape[0] > 0
-    d = X.shape[1]
+    d = np.uint64(X.shape[1])
     changed = 0
     for r in range(n):
-        i = lo + r
-        old = labels[i]
-        if new[r] == old:
+        i = np.uint64(lo + r)
+        old, label = labels[i], new[r]
+        if label == old:
             continue
-        labels[i] = new[r]
-        w = weights[i] if weighted else 1
-        if w == 0:
+        labels[i] = label
+        if weighted and weights[i] == 0:
             continue
         changed += 1
-        if update:
-            move_row(X, i, old, new[r], w, weighted, scale, n_digits, floats, digits, product, sums, cluster_weights, touched)
+        if not update:
+            continue
+        cluster_weights[label] += 1
+        touched[label] = 1
+        low = np.uint64(label) * np.uint64(2) * d
+        if old < 0:
+            for j in range(d):
+                value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+                top = np.trunc(value * (1.0 / DIGIT))
+                sums[low + d + j] += np.int64(top)
+                sums[low + j] += np.int64(value - top * DIGIT)
+        else:
+            cluster_weights[old] -= 1
+            touched[old] = 1
+            from_low = np.uint64(old) * np.uint64(2) * d
+            for j in range(d):
+                value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+                top = np.trunc(value * (1.0 / DIGIT))
+                high_digit, low_digit = np.int64(top), np.int64(value - top * DIGIT)
+                sums[low + d + j] += high_digit
+                sums[low + j] += low_digit
+                sums[from_low + d + j] -= high_digit
+                sums[from_low + j] -= low_digit
     return changed
 
 
 @kernel
-def move_row(X, i, old, new, w, weighted, scale, n_digits, floats, digits, product, sums, cluster_weights, touched):  # type: ignore
-    """Move row i from cluster `old` (or none, -1) to `new` (or none) in the sums."""
-    d = X.shape[1]
-    row_digits(X, i, scale, floats, n_digits, digits)
-    width = n_digits
-    if weighted:
-        weigh_digits(digits, n_digits, w, product)
-        width += 2
-    for cluster, sign in ((new, 1), (old, -1)):
-        if cluster >= 0:
-            add_digits(product if weighted else digits, width, sign, sums, cluster * width * d)
-            cluster_weights[cluster] += sign * w
-            touched[cluster] = 1
-
-
-@kernel
-def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, touched, owner, owners):  # type: ignore
+def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, owner, owners, touched):  # type: ignore
     """Move every changed row in or out of the clusters of one owner: no two owners touch the same sums.
 
-    old, new (m,) int32 IN; the rest as in `commit`.
+    X (m, d) any dtype, old, new (m,) int32: labels before and after, weights (m,) int64 or (0,), scale (2, d) IN;
+    sums flat [k][digits][d], cluster_weights (k,) int64, touched (k,) uint8 INOUT.  Any digits, any weights.
     """
     d = X.shape[1]
     weighted = weights.shape[0] > 0
+    width = n_digits + 2 if weighted else n_digits
     floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
     product = np.empty((n_digits + 2, d), np.int64)
     for i in range(X.shape[0]):
-        if old[i] == new[i]:
-            continue
         w = weights[i] if weighted else 1
-        if w == 0:
+        if old[i] == new[i] or w == 0:
             continue
-        to = new[i] if new[i] % owners == owner else -1
-        source = old[i] if old[i] % owners == owner else -1
-        if to >= 0 or source >= 0:
-            move_row(X, i, source, to, w, weighted, scale, n_digits, floats, digits, product, sums, cluster_weights, touched)
+        enters = new[i] % owners == owner
+        leaves = old[i] >= 0 and old[i] % owners == owner
+        if not (enters or leaves):
+            continue
+        row_digits(X, i, scale, floats, n_digits, digits)
+        if weighted:
+            weigh_digits(digits, n_digits, w, product)
+        moved = product if weighted else digits
+        if enters:
+            cluster_weights[new[i]] += w
+            touched[new[i]] = 1
+            add_digits(moved, width, 1, sums, new[i] * width * d)
+        if leaves:
+            cluster_weights[old[i]] -= w
+            touched[old[i]] = 1
+            add_digits(moved, width, -1, sums, old[i] * width * d)
 
 
 @kernel
-def plain_lane(X, weights, counter, grouped, k, labels, update, scale, n_digits, sums, cluster_weights, touched, counts):  # type: ignore
+def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts):  # type: ignore
     """The pass as plain loops, canonical values throughout: the reference, and the form for CPUs without FMA."""
     n, d = X.shape
     row, out = np.empty(d), np.empty(GROUP)
     new = np.empty(BLOCK, np.int32)
-    floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
-    product = np.empty((n_digits + 2, d), np.int64)
     while True:
         lo = fetch_add(counter, BLOCK)
         if lo >= n:
@@ -254,7 +268,7 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, n_digits,
             load_row(X, i, row)
             new[i - lo] = nearest_plain(row, grouped, k, out)
         counts[CHANGED] += commit(
-            X, lo, hi - lo, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched
+            X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
         )
         counts[BLOCKS] += 1
 
@@ -262,15 +276,15 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, n_digits,
 @kernel
 def points_lane(
     width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped, k,
-    labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+    labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # type: ignore  # fmt: skip
     """The pass with lanes = points, for d <= CHUNK features."""
     n, d = X.shape
     lanes = len(width)
-    panel_points = PANEL * lanes
-    rows = np.empty(panel_points * d + 4, np.float32)
-    rows[panel_points * d :] = 0.0
-    panel = np.empty((d + 3) // 4 * 4 * panel_points, np.float32)
+    points = PANEL * lanes
+    rows = np.zeros(STRIP * points * d + 4, np.float32)
+    size = panel_size(lanes, d)
+    panels = np.empty(STRIP * size, np.float32)
     v1, v2 = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     squares, new = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     unsure, doubtful = np.empty(BLOCK, np.uint8), np.empty(BLOCK + 1, np.int32)
@@ -280,17 +294,17 @@ def points_lane(
     values = np.empty(n_groups * lanes, np.float32)
     marked = np.empty((k + GROUP - 1) // GROUP + 1, np.int64)
     out = np.empty(marked.shape[0] * GROUP)
-    floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
-    product = np.empty((n_digits + 2, d), np.int64)
     while True:
         lo = fetch_add(counter, BLOCK)
         if lo >= n:
             break
         hi = min(lo + BLOCK, n)
-        for i in range(lo, hi, panel_points):
-            pack_panel(width, X, i, min(i + panel_points, hi), pack_scale, tiled_shift, rows, panel)
-            panel_norms(panel, panel_points, d, squares, i - lo)
-            assign_panel(width, panel, 0, tiles, halves, d, n_tiles, v1, v2, new, i - lo)
+        for i in range(lo, hi, STRIP * points):
+            last = min(i + STRIP * points, hi)
+            pack_strip(width, X, i, last, pack_scale, tiled_shift, rows, panels)
+            for t in range((last - i + points - 1) // points):
+                panel_norms(panels, t * size, points, d, squares, i - lo + t * points)
+                assign_panel(width, panels, t * size, tiles, halves, d, n_tiles, v1, v2, new, i - lo + t * points)
         count = certify(v1, v2, squares, hi - lo, cutoff, unsure, doubtful)
         for q in range(count):
             r = doubtful[q]
@@ -307,7 +321,7 @@ def points_lane(
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
         counts[CHANGED] += commit(
-            X, lo, hi - lo, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched
+            X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
         )
         counts[BLOCKS] += 1
 
@@ -315,7 +329,7 @@ def points_lane(
 @kernel
 def centers_lane(
     width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k, tiles_per_block,
-    labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+    labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # type: ignore  # fmt: skip
     """The pass with lanes = centers."""
     n, d = X.shape
@@ -335,8 +349,6 @@ def centers_lane(
     values = np.empty(n_groups * lanes, np.float32)
     marked = np.empty(max((k + GROUP - 1) // GROUP, lanes) + 1, np.int64)
     out = np.empty(marked.shape[0] * GROUP)
-    floats, digits = np.empty(d), np.empty((n_digits, d), np.int64)
-    product = np.empty((n_digits + 2, d), np.int64)
     while True:
         lo = fetch_add(counter, block)
         if lo >= n:
@@ -373,6 +385,6 @@ def centers_lane(
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
         counts[CHANGED] += commit(
-            X, lo, hi - lo, new, weights, labels, update, scale, n_digits, floats, digits, product, sums, cluster_weights, touched
+            X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
         )
         counts[BLOCKS] += 1

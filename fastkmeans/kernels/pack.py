@@ -17,6 +17,8 @@ from .jit import kernel
 from .micro import CHUNK, PANEL, ROWS
 from .simd import F32, I64, Loop
 
+STRIP = 8  # panels packed at a time
+
 
 @kernel
 def load_row(X, i, row):  # type: ignore
@@ -30,23 +32,24 @@ def pack_tile(X, lo, hi, scale, shift, y, y0):  # type: ignore
     """Rows lo..hi (at most ROWS) of X into the tile at y0; missing rows and the tail up to 16 features become 0.
 
     X (n, d) any dtype IN, scale and shift (d,) float32 or float64 IN, y float32 OUT as micro.py describes it.
+    Unsigned indices: Numba's test for negative ones would keep LLVM from vectorising.
     """
     d = X.shape[1]
     of = shift.dtype.type
-    for chunk in range((d + CHUNK - 1) // CHUNK):
-        j0 = chunk * CHUNK
-        count = min(CHUNK, d - j0)
-        for r in range(ROWS):
-            place = y0 + (chunk * ROWS + r) * CHUNK
-            i = lo + r
-            if i < hi:
-                for j in range(count):
+    for r in range(ROWS):  # row by row: the user's memory is read in one stream
+        for chunk in range((d + CHUNK - 1) // CHUNK):
+            j0 = np.uint64(chunk * CHUNK)
+            count = min(CHUNK, d - chunk * CHUNK)
+            place = np.uint64(y0 + (chunk * ROWS + r) * CHUNK)
+            if lo + r < hi:
+                i = np.uint64(lo + r)
+                for j in range(np.uint64(count)):
                     y[place + j] = of(X[i, j0 + j]) * scale - shift[j0 + j]
             else:
-                for j in range(count):
-                    y[place + j] = 0.0
-            for j in range(count, min(CHUNK, (count + 15) // 16 * 16)):
-                y[place + j] = 0.0
+                for j in range(np.uint64(count)):
+                    y[place + j] = np.float32(0.0)
+            for j in range(np.uint64(count), np.uint64(min(CHUNK, (count + 15) // 16 * 16))):
+                y[place + j] = np.float32(0.0)
 
 
 @intrinsic
@@ -133,70 +136,89 @@ def _transpose_columns(typingctx, width, rows, r0, stride, panel, p0):  # type: 
 
 
 @kernel
-def _pack_panel_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
-    """C order: one flat loop over whole rows, 16 rows at a time, then transpose 4 features at a time."""
+def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+    """C order: flat loops over many rows, then panel by panel transpose 4 features at a time."""
     d = X.shape[1]
     of = tiled_shift.dtype.type
     flat = X.reshape(-1)
     lanes = len(width)
+    points = PANEL * lanes
     n = (hi - lo) * d
-    period = 16 * d
-    start = lo * d
+    n_panels = (hi - lo + points - 1) // points
+    period = tiled_shift.shape[0]
     for q in range(0, n, period):
-        for e in range(min(period, n - q)):
-            rows[q + e] = of(flat[start + q + e]) * scale - tiled_shift[e]
-    for e in range(n, PANEL * lanes * d):
-        rows[e] = 0.0
-    for j in range(0, d, 4):
-        for v in range(PANEL):
-            _transpose_columns(width, rows, v * lanes * d + j, d, panel, (j * PANEL + v) * lanes)
+        start, place = np.uint64(lo * d + q), np.uint64(q)
+        for e in range(np.uint64(min(period, n - q))):
+            rows[place + e] = of(flat[start + e]) * scale - tiled_shift[e]
+    for e in range(n, n_panels * points * d):
+        rows[e] = np.float32(0.0)
+    size = panel_size(lanes, d)
+    for t in range(n_panels):
+        for j in range(0, d, 4):
+            for v in range(PANEL):
+                _transpose_columns(
+                    width, rows, (t * points + v * lanes) * d + j, d, panels, t * size + (j * PANEL + v) * lanes
+                )
 
 
 @kernel
-def _pack_panel_strided(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+def _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
     """Any other order: feature by feature, points in the inner loop (contiguous where X is in Fortran order)."""
     of = tiled_shift.dtype.type
     points = PANEL * len(width)
-    for j in range(X.shape[1]):
-        shift = tiled_shift[j]
-        for p in range(hi - lo):
-            panel[j * points + p] = of(X[lo + p, j]) * scale - shift
-        for p in range(hi - lo, points):
-            panel[j * points + p] = 0.0
+    size = panel_size(len(width), X.shape[1])
+    for t in range((hi - lo + points - 1) // points):
+        first = np.uint64(lo + t * points)
+        count = np.uint64(min(points, hi - lo - t * points))
+        for j in range(np.uint64(X.shape[1])):
+            shift = tiled_shift[j]
+            place = np.uint64(t * size) + j * np.uint64(points)
+            for p in range(count):
+                panels[place + p] = of(X[first + p, j]) * scale - shift
+            for p in range(count, np.uint64(points)):
+                panels[place + p] = np.float32(0.0)
 
 
-def pack_panel(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
-    """Rows lo..hi (at most PANEL * w) of X into a panel ``[d rounded up to 4][PANEL * w]``.
+def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+    """Rows lo..hi (at most STRIP panels of PANEL * w) of X into panels ``[d rounded up to 4][PANEL * w]``.
 
-    X (n, d) any dtype IN, tiled_shift (16 * d,) float32 or float64: the shift of every feature, 16 times over IN,
-    rows float32 scratch of PANEL * w * d + 4, panel float32 OUT.
+    X (n, d) any dtype IN, tiled_shift (m * d,) float32 or float64: the shift of every feature, m times over IN,
+    rows float32 scratch of STRIP * PANEL * w * d + 4, panels float32 OUT.
     """
-    _pack_panel_strided(width, X, lo, hi, scale, tiled_shift, rows, panel)
+    _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels)
 
 
-@overload(pack_panel, jit_options={"nogil": True, "error_model": "numpy"})
-def _pack_panel(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
+@overload(pack_strip, jit_options={"nogil": True, "error_model": "numpy"})
+def _pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
     """Chosen by the layout in the array's type."""
     if X.layout == "C":
 
-        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
-            _pack_panel_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panel)
+        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+            _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels)
     else:
 
-        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panel):  # type: ignore
-            _pack_panel_strided(width, X, lo, hi, scale, tiled_shift, rows, panel)
+        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+            _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels)
 
     return implementation
 
 
 @kernel
-def panel_norms(panel, points, d, norms, o0):  # type: ignore
-    """Squared norms of the points of a panel, up to rounding, into norms at o0: float32."""
-    for p in range(points):
-        norms[o0 + p] = np.float32(0.0)
-    for j in range(d):
-        for p in range(points):
-            norms[o0 + p] += panel[j * points + p] * panel[j * points + p]
+def panel_size(lanes, d):  # type: ignore
+    """float32 values of one panel."""
+    return (d + 3) // 4 * 4 * PANEL * lanes
+
+
+@kernel
+def panel_norms(panels, p0, points, d, norms, o0):  # type: ignore
+    """Squared norms of the points of the panel at p0, up to rounding, into norms at o0: float32."""
+    start, out, n = np.uint64(p0), np.uint64(o0), np.uint64(points)
+    for p in range(n):
+        norms[out + p] = panels[start + p] * panels[start + p]
+    for j in range(np.uint64(1), np.uint64(d)):
+        place = start + j * n
+        for p in range(n):
+            norms[out + p] += panels[place + p] * panels[place + p]
 
 
 def tile_size(d: int) -> int:

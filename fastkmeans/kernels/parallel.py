@@ -13,14 +13,14 @@ from .canonical import distances_lane, transform_lane
 from .exact import exponents_flat_lane, exponents_lane
 from .jit import kernel
 from .lloyd import centers_lane, own_clusters, plain_lane, points_lane
-from .seeding import candidates_lane, nearest_lane, plain_candidates_lane
+from .seeding import candidates_lane, plain_candidates_lane
 
 
 @kernel(parallel=True)
-def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, n_digits, sums, cluster_weights, touched, counts):  # type: ignore
+def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts):  # type: ignore
     for lane in prange(n):
         plain_lane(
-            X, weights, counter, grouped, k, labels, update, scale, n_digits,
+            X, weights, counter, grouped, k, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
@@ -28,24 +28,24 @@ def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, n_
 @kernel(parallel=True)
 def points_parallel(
     n, width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped, k,
-    labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+    labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # type: ignore  # fmt: skip
     for lane in prange(n):
         points_lane(
             width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
-            grouped, k, labels, update, scale, n_digits, sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+            grouped, k, labels, update, scale, sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
 
 @kernel(parallel=True)
 def centers_parallel(
     n, width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-    tiles_per_block, labels, update, scale, n_digits, sums, cluster_weights, touched, counts,
+    tiles_per_block, labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # type: ignore  # fmt: skip
     for lane in prange(n):
         centers_lane(
             width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-            tiles_per_block, labels, update, scale, n_digits,
+            tiles_per_block, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
@@ -53,7 +53,7 @@ def centers_parallel(
 @kernel(parallel=True)
 def own_parallel(n, X, old, new, weights, scale, n_digits, sums, cluster_weights, touched):  # type: ignore
     for lane in prange(n):
-        own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, touched, lane, n)
+        own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, lane, n, touched[lane])
 
 
 @kernel(parallel=True)
@@ -66,12 +66,6 @@ def distances_parallel(n, X, counter, centers, labels, weights, out, largest):  
 def transform_parallel(n, X, counter, grouped, k, plain, result):  # type: ignore
     for _ in prange(n):
         transform_lane(X, counter, grouped, k, plain, result)
-
-
-@kernel(parallel=True)
-def nearest_parallel(n, X, counter, centers, c, nearest_sq):  # type: ignore
-    for _ in prange(n):
-        nearest_lane(X, counter, centers, c, nearest_sq)
 
 
 @kernel(parallel=True)

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .canonical import GROUP, group_values_plain, squared_distance, values_of_groups
+from .canonical import GROUP, group_values_plain, values_of_groups
 from .exact import LOW, add_weighted
 from .jit import kernel
 from .micro import CHUNK, ROWS, lanes_above, tile_values
@@ -76,7 +76,9 @@ def candidates_lane(
     fast = np.empty(ROWS * n_groups * w, np.float32)
     totals = np.empty(ROWS * 2 * w, np.float32)
     n_canonical = (L + GROUP - 1) // GROUP
-    order = np.arange(n_canonical)
+    order = np.empty(n_canonical, np.int64)
+    for g in range(n_canonical):
+        order[g] = g
     row, out = np.empty(d), np.empty(n_canonical * GROUP)
     weighted = weights.shape[0] > 0
     block = ROWS * 32
@@ -115,24 +117,6 @@ def candidates_lane(
 
 
 @kernel
-def distances_to_one(X, lo, hi, centers, c, nearest_sq):  # type: ignore
-    """nearest_sq = min(nearest_sq, canonical distance to row c of centers), over rows lo..hi."""
-    for i in range(lo, hi):
-        nearest_sq[i] = min(nearest_sq[i], squared_distance(X, i, centers, c))
-
-
-@kernel
-def nearest_lane(X, counter, centers, c, nearest_sq):  # type: ignore
-    """distances_to_one over all rows, block by block."""
-    n = X.shape[0]
-    while True:
-        lo = fetch_add(counter, 1024)
-        if lo >= n:
-            break
-        distances_to_one(X, lo, min(lo + 1024, n), centers, c, nearest_sq)
-
-
-@kernel
 def apply_improvements(rows, which, values, count, winner, nearest_sq):  # type: ignore
     """nearest_sq[row] = value for the entries of the winning candidate."""
     for e in range(count):
@@ -141,37 +125,22 @@ def apply_improvements(rows, which, values, count, winner, nearest_sq):  # type:
 
 
 @kernel
-def block_largest(nearest_sq, weights, out):  # type: ignore
-    """Largest value over rows of positive weight of each BLOCK; out (blocks,) float64 OUT."""
-    weighted = weights.shape[0] > 0
-    n = nearest_sq.shape[0]
-    for block in range(out.shape[0]):
-        largest = 0.0
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, n)):
-            if not weighted or weights[i] > 0:
-                largest = max(largest, nearest_sq[i])
-        out[block] = largest
-
-
-@kernel
 def block_potentials(nearest_sq, weights, scale0, scale1, out):  # type: ignore
-    """Potential of each BLOCK of rows, as digits; out (blocks, DIGITS) int64 OUT."""
+    """Potential of each BLOCK of rows, as digits; out (blocks * DIGITS,) int64 INOUT."""
     weighted = weights.shape[0] > 0
     n = nearest_sq.shape[0]
-    flat = out.reshape(-1)
-    flat[:] = 0
-    for block in range(out.shape[0]):
+    for block in range((n + BLOCK - 1) // BLOCK):
         start = block * BLOCK
-        if weighted:
-            for i in range(start, min(start + BLOCK, n)):
-                add_weighted(np.int64(np.rint(nearest_sq[i] * scale0 * scale1)), weights[i], flat, block * DIGITS)
-        else:
-            low, high = np.int64(0), np.int64(0)
-            for i in range(start, min(start + BLOCK, n)):
-                value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+        low, high = np.int64(0), np.int64(0)
+        for i in range(start, min(start + BLOCK, n)):
+            value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+            if weighted:
+                add_weighted(value, weights[i], out, block * DIGITS)
+            else:
                 low += value & LOW
                 high += value >> 32
-            out[block, 0], out[block, 1] = low, high
+        out[block * DIGITS] += low
+        out[block * DIGITS + 1] += high
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Lane width per CPU, and the few LLVM vector helpers the micro-kernels are written with.
 
-A micro-kernel is LLVM IR built once per lane width.  The width reaches it as a *type*: callers pass ``lanes(w)``, a
-tuple of w zeros, so that Numba compiles and caches each width on its own and one process can run several of them.
+A micro-kernel is LLVM IR built once per lane width.  The width reaches it as a *type*: callers pass ``lanes(w)``, so
+that Numba compiles and caches each width on its own and one process can run several of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import NativeValue, intrinsic, models, overload, register_model, typeof_impl, unbox
 
 F32 = ir.FloatType()
 F64 = ir.DoubleType()
@@ -70,9 +70,44 @@ def force_lanes(width: int) -> Iterator[None]:
         _forced.pop()
 
 
-def lanes(width: int) -> tuple[int, ...]:
-    """The width as a type: a tuple of that length."""
-    return (0,) * width
+class Lanes:
+    """A lane width as an argument of kernels: to Numba a type of its own that takes no room."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+
+class LanesType(types.Type):  # type: ignore[misc]
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(f"Lanes({count})")
+
+
+register_model(LanesType)(models.OpaqueModel)
+
+
+@typeof_impl.register(Lanes)
+def _typeof_lanes(value: Lanes, context: Any) -> LanesType:
+    return LanesType(value.count)
+
+
+@unbox(LanesType)
+def _unbox_lanes(lanes_type: LanesType, value: Any, c: Any) -> NativeValue:
+    return NativeValue(c.context.get_dummy_value())
+
+
+@overload(len)
+def _len_of_lanes(width):  # type: ignore
+    if not isinstance(width, LanesType):
+        return None
+    count = width.count
+    return lambda width: count
+
+
+lanes = functools.cache(Lanes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
