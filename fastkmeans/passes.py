@@ -1,196 +1,31 @@
 """Passes over the data: everything that reads all rows, range by range, and nothing that decides.
 
-`Data` is what a fit needs to know of X before it starts: weights and features on their integer grids, and the frame in
-which rows are packed.  `Sums` are the exact statistics of the clusters.  `assign` is the pass: labels for all rows, sums
-for those that changed.  Kernel calls cover ranges of about 0.2 seconds, between which Ctrl-C comes in.
+`assign` is the pass: labels for all rows, sums for those that changed.  `Sums` are the exact statistics of clusters,
+`Packed` the centers as the kernels want them.  Kernel calls cover ranges of about 0.2 seconds, between which Ctrl-C
+comes in.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
+from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
 from .kernels import canonical, exact, lloyd, parallel, simd
-from .points import Points, raise_nonfinite, raise_overflow, weight_grid
 
-RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK.  Tests make it small
-RANGE_WORK = 1e10  # multiply-adds a thread does in about 0.2 seconds, at a third of its peak
-SCAN_ROWS = 1 << 19  # rows whose exponents can be summed in one int64
-SHIFT_ROWS = 64  # rows whose median is the shift for packing
+PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
-NO_WEIGHTS = np.empty(0, np.int64)
 NO_TILES = np.empty(0, np.float32)
-
-Rows = NDArray[Any]
-
-
-class Grid(NamedTuple):
-    """The integer grid of the features: ``Q = rint(x * 2**-exponent[j])``, in `digits` digits of 32 bits."""
-
-    digits: int
-    exponent: NDArray[np.int64]
-    scale: NDArray[np.float64]  # (2, d): powers of two to apply one after the other
-
-
-class RowSum(NamedTuple):
-    """An exact sum over rows: ``total * 2**exponent``."""
-
-    total: int
-    exponent: int
-
-    @property
-    def exact(self) -> Fraction:
-        return Fraction(self.total) * Fraction(2) ** self.exponent
-
-    @property
-    def value(self) -> float:
-        """The nearest float64."""
-        return float(round_ratio(self.total, 1, self.exponent, np.dtype(np.float64)))
 
 
 class Counts(NamedTuple):
     changed: int
     decided: int
-
-
-def field_exponent(value: float) -> int:
-    """E such that ``value < 2**E``: the exponent field, as the kernels read it (subnormals share the lowest)."""
-    return max(math.frexp(value)[1], -1021) if value != 0.0 else -1021
-
-
-def power_pair(exponent: int) -> tuple[float, float]:
-    """Two powers of two whose product is ``2**exponent``, neither of which over- or underflows."""
-    half = exponent // 2
-    return math.ldexp(1.0, half), math.ldexp(1.0, exponent - half)
-
-
-def round_ratio(numerator: int, denominator: int, exponent: int, dtype: np.dtype[Any]) -> Any:
-    """The float of `dtype` nearest to ``numerator * 2**exponent / denominator``, half to even, rounded once."""
-    if exponent >= 0:
-        numerator <<= exponent
-    else:
-        denominator <<= -exponent
-    value = np.float64(numerator / denominator)  # Python rounds the quotient of two integers correctly
-    if dtype == np.float64:
-        return value
-    near = np.float32(value)
-    exact_value = Fraction(numerator, denominator)
-    candidates = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
-    return min(
-        (c for c in candidates if np.isfinite(c)),
-        key=lambda c: (abs(Fraction(float(c)) - exact_value), int(c.view(np.uint32)) & 1),
-    )
-
-
-def _counter() -> NDArray[np.int64]:
-    return np.zeros(1, np.int64)
-
-
-class Data:
-    """X, its weights and its grids, ready for passes.
-
-    Parameters
-    ----------
-    points : Points
-    sample_weight : ndarray of float64, shape (n_samples,), or None
-    n_threads : int
-    gridded : bool
-        Whether sums will be wanted: predict and transform need no grid.
-    estimator : str or None
-        Named by errors.
-    """
-
-    def __init__(
-        self,
-        points: Points,
-        sample_weight: NDArray[np.float64] | None,
-        n_threads: int | None,
-        *,
-        estimator: str | None = None,
-    ) -> None:
-        self.points = points
-        self.n, self.d = points.n_samples, points.n_features
-        self.n_threads = threads.resolve(n_threads)
-        grid = weight_grid(sample_weight, self.n)
-        self.weights: NDArray[np.int64] = NO_WEIGHTS if grid.values is None else grid.values
-        self.unit_exponent, self.total_weight = grid.unit_exponent, grid.total
-        self.largest, mean_exponents = self._scan(estimator)
-        self.grid = self._feature_grid(mean_exponents)
-        step = max(1, self.n // SHIFT_ROWS)
-        sample = points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
-        self.shift = np.sort(sample, axis=0)[len(sample) // 2]
-
-    @property
-    def weighted(self) -> bool:
-        return self.weights.shape[0] > 0
-
-    def weights_of(self, lo: int, hi: int) -> NDArray[np.int64]:
-        return self.weights[lo:hi] if self.weighted else NO_WEIGHTS
-
-    def lanes(self, work: float, n_rows: int) -> int:
-        """How many lanes `work` multiply-adds deserve."""
-        if work < threads.SERIAL_WORK:
-            return 1
-        return max(1, min(self.n_threads, n_rows // 64))
-
-    def ranges(self, work_per_row: float) -> Iterator[tuple[int, int, Rows]]:
-        """Ranges of rows for kernel calls of bounded length."""
-        rows = RANGE_ROWS or max(1 << 14, int(RANGE_WORK * self.n_threads / max(work_per_row, 1.0)))
-        return self.points.ranges(min(rows, 1 << 26))
-
-    def _scan(self, estimator: str | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Largest magnitude and mean binary exponent of every feature; raises for NaN, infinity and overflow."""
-        d = self.d
-        largest = np.zeros(d)
-        count: Any = np.zeros(d, object)
-        total: Any = np.zeros(d, object)
-        for lo, hi, rows in self.points.ranges(min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)):
-            weights = self.weights_of(lo, hi)
-            n_lanes = self.lanes(4.0 * (hi - lo) * d, hi - lo)
-            period = d * max(1, 32 // d)
-            flat = not self.weighted and d < 32 and rows.flags.c_contiguous
-            size = period if flat else d
-            lane_largest = np.zeros((n_lanes, size))
-            lane_count, lane_total = np.zeros((n_lanes, 2, size), np.int64), np.zeros((n_lanes, 2, size), np.int64)
-            finite = np.ones((n_lanes, 1), np.uint8)
-            private = (lane_largest, lane_count, lane_total, finite)
-            step = _counter()
-            if flat:
-                shared: tuple[Any, ...] = (rows.reshape(-1), period, step)
-                threads.share(n_lanes, parallel.exponents_flat_parallel, exact.exponents_flat_lane, shared, private)
-            else:
-                threads.share(n_lanes, parallel.exponents_parallel, exact.exponents_lane, (rows, weights, step), private)
-            if not finite.all():
-                raise_nonfinite(self.points, estimator)
-            # fold the positions of a period onto features: Python integers, for weights make the sums long
-            position = np.arange(size) % d
-            np.maximum.at(largest, position, lane_largest.max(axis=0))
-            for digit in range(2):
-                for lane in range(n_lanes):
-                    np.add.at(count, position, lane_count[lane, digit].astype(object) << (31 * digit))
-                    np.add.at(total, position, lane_total[lane, digit].astype(object) << (31 * digit))
-        with np.errstate(over="ignore"):
-            if not np.isfinite((4.0 * largest * largest).sum()):
-                column = int(largest.argmax())
-                raise_overflow(self.points, column, float(largest[column]))
-        means = [
-            t // c - 1022 if c else field_exponent(float(m)) for t, c, m in zip(total, count, largest, strict=True)
-        ]
-        return largest, np.array(means, np.int64)
-
-    def _feature_grid(self, mean_exponents: NDArray[np.int64]) -> Grid:
-        top = np.array([field_exponent(float(m)) for m in self.largest], np.int64)
-        gap = int((top - mean_exponents).max())
-        digits = 2 if gap <= 10 else 3 if gap <= 42 else 4
-        exponent = np.maximum(top - (32 * digits - 2), -1074)
-        scale = np.array([power_pair(-int(e)) for e in exponent]).T.copy()
-        return Grid(digits, exponent, scale)
 
 
 class Frame:
@@ -202,9 +37,9 @@ class Frame:
 
     def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
         d = data.d
-        extent = max(
-            float(data.largest.max()), float(centers.max()), -float(centers.min())
-        ) + float(np.abs(data.shift).max())
+        extent = max(float(data.largest.max()), float(centers.max()), -float(centers.min())) + float(
+            np.abs(data.shift).max()
+        )
         limit = 126 if single else 1000
         exponent = max(-limit, min(limit, PACKED_EXPONENT - field_exponent(extent))) if extent > 0.0 else 0
         self.dtype = np.dtype(np.float32 if single else np.float64)
@@ -240,13 +75,15 @@ class Packed:
 
     def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
         k, d = centers.shape
-        self.width = simd.lane_width()
         self.grouped = canonical.group_centers(centers)
-        if self.width == 1:
+        self.orientation = lloyd.orientation(d)
+        if self.orientation == "plain" or is_small(data, k):
+            self.orientation = "plain"
             return
+        self.width = simd.lane_width()
         self.frame = Frame(data, centers, single)
         n_groups = -(-k // self.width)
-        by_points = lloyd.orientation(d) == "points"
+        by_points = self.orientation == "points"
         self.groups = np.zeros(n_groups * d * self.width, np.float32)
         self.tiles = np.zeros(-(-k // 8) * d * 8, np.float32) if by_points else NO_TILES
         self.halves = np.empty(-(-k // 16) * 16, np.float32)  # enough for both forms
@@ -255,6 +92,11 @@ class Packed:
             centers, duplicates(centers), self.frame.scale, self.frame.shift.astype(np.float64), self.width,
             self.groups, self.tiles, self.halves, self.norms,
         )  # fmt: skip
+
+
+def is_small(data: Data, k: int) -> bool:
+    """Whether plain loops serve a pass best (to the same bits)."""
+    return simd.is_native() and float(data.n) * data.d * (k + 16) < PLAIN_WORK
 
 
 def duplicates(centers: NDArray[Any]) -> NDArray[np.uint8]:
@@ -317,9 +159,7 @@ class Sums:
     def feature_totals(self) -> list[int]:
         """Per feature, the exact sum over all rows."""
         columns = self.total.sum(axis=0)  # digits below 2**32 times k clusters: no overflow
-        return [
-            sum(int(columns[t, j]) << (32 * t) for t in range(self.digits)) for j in range(self.total.shape[2])
-        ]
+        return [sum(int(columns[t, j]) << (32 * t) for t in range(self.digits)) for j in range(self.total.shape[2])]
 
     def cluster_total(self, c: int, j: int) -> int:
         return sum(int(self.total[c, t, j]) << (32 * t) for t in range(self.digits))
@@ -352,9 +192,8 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
         weights, part = data.weights_of(lo, hi), labels[lo:hi]
         before = part.copy() if sums is not None and sums.owned else None
         tail = (part, update, data.grid.scale)
-        head = (rows, weights, _counter())
-        orientation = lloyd.orientation(d)
-        if orientation == "plain":
+        head = (rows, weights, new_counter())
+        if p.orientation == "plain":
             shared: tuple[Any, ...] = (*head, p.grouped, k, *tail)
             threads.share(n_lanes, parallel.plain_parallel, lloyd.plain_lane, shared, private)
         else:
@@ -362,7 +201,7 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
             scale = f.dtype.type(f.scale)
             bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped, k)
             width = simd.lanes(p.width)
-            if orientation == "points":
+            if p.orientation == "points":
                 shared = (width, *head, scale, np.tile(f.shift, -(-256 // d)), p.groups, p.tiles, *bounds, *tail)
                 threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, private)
             else:
@@ -371,10 +210,11 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
                 threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, private)
         if sums is not None:
             if before is not None:
-                moved = (rows, before, part, weights, data.grid.scale, data.grid.digits)
-                moved += (sums.lane_sums[0], sums.lane_weights[0])
+                shared = (rows, before, part, weights, data.grid.scale, data.grid.digits)
+                shared += (sums.lane_sums[0], sums.lane_weights[0])
+                private_touched = (sums.touched,)
                 threads.share(
-                    n_lanes, parallel.own_parallel, lloyd.own_clusters, moved, (sums.touched,), numbered=True
+                    n_lanes, parallel.own_parallel, lloyd.own_clusters, shared, private_touched, numbered=True
                 )
             sums.settle()
     threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
@@ -394,7 +234,13 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
     for c0 in range(0, len(centers), step):
         c1 = min(c0 + step, len(centers))
         count = exact.divide_sums(
-            sums.total[c0:c1], sums.weights[c0:c1], data.grid.exponent, sums.changed[c0:c1], single, means[c0:c1], doubtful
+            sums.total[c0:c1],
+            sums.weights[c0:c1],
+            data.grid.exponent,
+            sums.changed[c0:c1],
+            single,
+            means[c0:c1],
+            doubtful,
         )
         fresh = c0 + np.flatnonzero((sums.changed[c0:c1] != 0) & (sums.weights[c0:c1] > 0))
         new[fresh] = means[fresh]
@@ -407,15 +253,13 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
     return new
 
 
-def own_distances(
-    data: Data, centers: NDArray[Any], labels: NDArray[np.int32]
-) -> tuple[NDArray[np.float64], float]:
+def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) -> tuple[NDArray[np.float64], float]:
     """Canonical squared distance of every row to the center of its label, and the largest that has weight."""
     out = np.empty(data.n)
     n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
     largest = np.zeros((n_lanes, 1))
     for lo, hi, rows in data.ranges(16.0 * data.d):
-        shared = (rows, _counter(), centers, labels[lo:hi], data.weights_of(lo, hi), out[lo:hi])
+        shared = (rows, new_counter(), centers, labels[lo:hi], data.weights_of(lo, hi), out[lo:hi])
         threads.share(n_lanes, parallel.distances_parallel, canonical.distances_lane, shared, (largest,))
     return out, float(largest.max())
 
@@ -457,7 +301,7 @@ def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArra
     n_lanes = data.lanes(4.0 * data.n * d * k, data.n)
     plain = simd.lane_width() == 1
     for lo, hi, rows in data.ranges(6.0 * d * k):
-        shared = (rows, _counter(), grouped, k, plain, out[lo:hi])
+        shared = (rows, new_counter(), grouped, k, plain, out[lo:hi])
         threads.share(n_lanes, parallel.transform_parallel, canonical.transform_lane, shared)
     return out
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
+from .data import Data, field_exponent, power_pair
 from .kernels import canonical, lloyd, parallel, simd
 from .kernels import seeding as kernels
-from .passes import Data, Frame, field_exponent, own_distances, power_pair
+from .passes import Frame, is_small, own_distances
 from .points import Points
 
 LIST_SHARE = 4  # a step's list of improvements holds one row in so many; a longer one is computed again instead
@@ -183,7 +184,7 @@ class Potential:
         grouped = canonical.group_centers(centers)
         gains = np.zeros((self.n_lanes, n * kernels.DIGITS), np.int64)
         self.state[:] = 0
-        width = simd.lane_width()
+        width = 1 if is_small(data, n) else simd.lane_width()
         packed: dict[bool, Any] = {}
         for lo, hi, rows in data.ranges(16.0 * data.d):
             weights, nearest_sq = data.weights_of(lo, hi), self.nearest_sq[lo:hi]
@@ -205,7 +206,8 @@ class Potential:
             )  # fmt: skip
             threads.share(self.n_lanes, parallel.candidates_parallel, kernels.candidates_lane, shared, private)
         return [
-            sum(int(gains[:, c * kernels.DIGITS + t].sum()) << (32 * t) for t in range(kernels.DIGITS)) for c in range(n)
+            sum(int(gains[:, c * kernels.DIGITS + t].sum()) << (32 * t) for t in range(kernels.DIGITS))
+            for c in range(n)
         ]
 
     def accept(self, winner: int) -> None:

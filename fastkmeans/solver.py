@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, seeding
-from .passes import Data, RowSum, Sums
+from .data import Data, RowSum, round_ratio
+from .passes import Sums
 from .points import Points
 
 
@@ -122,7 +123,7 @@ class Solver:
 
     def _total_weight(self) -> float:
         data = self.data
-        return float(passes.round_ratio(data.total_weight, 1, data.unit_exponent, np.dtype(np.float64)))
+        return float(round_ratio(data.total_weight, 1, data.unit_exponent, np.dtype(np.float64)))
 
     def _cluster_weights(self, sums: Sums) -> NDArray[np.float64]:
         return np.ldexp(sums.weights.astype(np.float64), self.data.unit_exponent)
@@ -136,9 +137,7 @@ class Solver:
         np.add.at(totals, labels, data.weights)
         return np.ldexp(totals.astype(np.float64), data.unit_exponent)
 
-    def _refill(
-        self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums, new: NDArray[Any]
-    ) -> int:
+    def _refill(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums, new: NDArray[Any]) -> int:
         """Give each empty cluster the row farthest from its center; returns how many were given one.
 
         Distances are to the centers before the update; no mass moves.  Rows that coincide count once, rows that lie on

@@ -22,6 +22,7 @@ RANKS = {
     "frames": 1,
     "weights": 1,
     "points": 1,
+    "data": 2,
     "passes": 2,
     "seeding": 2,
     "solver": 3,

@@ -35,7 +35,7 @@ def group_centers(centers: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @kernel
-def group_values_plain(row, grouped, group, out):  # type: ignore
+def group_values_plain(row, grouped, group, out):
     """Canonical distances of row (d,) float64 to the eight centers of a group: plain loops. out (8,) float64 OUT."""
     d = row.shape[0]
     for l in range(GROUP):
@@ -47,10 +47,10 @@ def group_values_plain(row, grouped, group, out):  # type: ignore
 
 
 @intrinsic
-def _group_values(typingctx, row, grouped, groups, first, count, out):  # type: ignore
+def _group_values(typingctx, row, grouped, groups, first, count, out):
     """Canonical distances of a row to `count` (1 or 4) groups, numbered in groups[first..], into out at 8 * first."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         vtype = simd.vector(F64, GROUP)
         zero = simd.const(vtype, 0.0)
         t = signature.args
@@ -86,7 +86,7 @@ def _group_values(typingctx, row, grouped, groups, first, count, out):  # type: 
 
 
 @kernel
-def values_of_groups(row, grouped, groups, n_groups, out):  # type: ignore
+def values_of_groups(row, grouped, groups, n_groups, out):
     """Canonical distances of row (d,) float64 to the groups listed: out (8 * n_groups,) float64 OUT."""
     whole = n_groups // 4 * 4
     for first in range(0, whole, 4):
@@ -96,7 +96,7 @@ def values_of_groups(row, grouped, groups, n_groups, out):  # type: ignore
 
 
 @kernel
-def nearest_in_groups(row, grouped, groups, n_groups, k, out):  # type: ignore
+def nearest_in_groups(row, grouped, groups, n_groups, k, out):
     """Nearest center, by canonical distance, among the groups listed in ascending order; lowest index on a tie.
 
     row (d,) float64, grouped as group_centers, groups (n_groups,) int64 IN; out (8 * n_groups,) float64 scratch.
@@ -112,10 +112,10 @@ def nearest_in_groups(row, grouped, groups, n_groups, k, out):  # type: ignore
 
 
 @intrinsic
-def _direct_tile(typingctx, rows, grouped, group, d, out):  # type: ignore
+def _direct_tile(typingctx, rows, grouped, group, d, out):
     """Squared distances of 8 rows (8, d) float64 to one group, by differences and FMAs, into out (8, 8)."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         vtype = simd.vector(F64, GROUP)
         zero = simd.const(vtype, 0.0)
         pr, pc, po = (simd.data(context, b, signature.args[i], args[i]) for i in (0, 1, 4))
@@ -139,7 +139,7 @@ def _direct_tile(typingctx, rows, grouped, group, d, out):  # type: ignore
 
 
 @kernel
-def transform_lane(X, counter, grouped, k, plain, result):  # type: ignore
+def transform_lane(X, counter, grouped, k, plain, result):
     """Distances of all rows of X to all centers, by direct differences in float64.
 
     X (n, d) any dtype, counter (1,) int64 INOUT, grouped as group_centers, plain: without FMA IN;
@@ -167,7 +167,7 @@ def transform_lane(X, counter, grouped, k, plain, result):  # type: ignore
 
 
 @kernel
-def nearest_plain(row, grouped, k, out):  # type: ignore
+def nearest_plain(row, grouped, k, out):
     """Nearest of all centers by canonical distance: the readable reference. out (8,) float64 scratch."""
     best, label = np.inf, -1
     for g in range((k + GROUP - 1) // GROUP):
@@ -179,7 +179,7 @@ def nearest_plain(row, grouped, k, out):  # type: ignore
 
 
 @kernel
-def distances_lane(X, counter, centers, labels, weights, out, largest):  # type: ignore
+def distances_lane(X, counter, centers, labels, weights, out, largest):
     """Canonical distance of every row to the center of its label, and the largest over rows of positive weight.
 
     X (n, d) any dtype, counter (1,) int64 INOUT, centers (k, d), labels (n,) int32, weights (n,) int64 or (0,) for ones

@@ -24,12 +24,12 @@ INFINITE = 0x7FF << 52
 
 
 @kernel
-def exponents_lane(X, weights, counter, largest, count, total, finite):  # type: ignore
+def exponents_lane(X, weights, counter, largest, count, total, finite):
     """Largest magnitude and sum of binary exponents of the non-zero values of each feature; finds NaN and infinity.
 
     X (n, d) any dtype, weights (n,) int64 or (0,) for ones IN; rows of weight zero count nowhere but must be finite.
-    counter (1,) int64 INOUT; largest (d,) float64, count (2, d), total (2, d) int64 INOUT: weight of the non-zero values,
-    and the sum of weight times exponent field, each in two digits of 31 bits; finite (1,) uint8 INOUT.
+    counter (1,) int64 INOUT; largest (d,) float64, count (2, d), total (2, d) int64 INOUT: weight of the non-zero
+    values, and the sum of weight times exponent field, each in two digits of 31 bits; finite (1,) uint8 INOUT.
     At most 2**19 rows in all.
     """
     n, d = X.shape
@@ -68,11 +68,11 @@ def exponents_lane(X, weights, counter, largest, count, total, finite):  # type:
 
 
 @kernel
-def exponents_flat_lane(flat, period, counter, largest, count, total, finite):  # type: ignore
-    """`exponents_lane` for few features in C order and unit weights: lanes over several rows, `period` values at a time.
+def exponents_flat_lane(flat, period, counter, largest, count, total, finite):
+    """`exponents_lane` for few features in C order and unit weights: lanes over several rows, in periods of values.
 
-    flat (n * d,) any dtype IN; largest (period,) float64, count (2, period), total (2, period) int64 INOUT: one entry per
-    position in a period, a multiple of d; the rest as above.
+    flat (n * d,) any dtype IN; largest (period,) float64, count (2, period), total (2, period) int64 INOUT: one entry
+    per position in a period, a multiple of d; the rest as above.
     """
     n = flat.shape[0]
     top = np.zeros(period, np.int64)
@@ -95,7 +95,7 @@ def exponents_flat_lane(flat, period, counter, largest, count, total, finite):  
 
 
 @kernel
-def row_digits(X, i, scale, digits, n_digits, out):  # type: ignore
+def row_digits(X, i, scale, digits, n_digits, out):
     """Row i of X on the feature grid, as signed digits.
 
     X (n, d) any dtype, scale (2, d) float64 powers of two, applied one after the other, IN;
@@ -122,7 +122,7 @@ def row_digits(X, i, scale, digits, n_digits, out):  # type: ignore
 
 
 @kernel
-def weigh_digits(digits, n_digits, w, out):  # type: ignore
+def weigh_digits(digits, n_digits, w, out):
     """The product of digits and a weight: n_digits + 2 digits of at most 34 bits and a sign.
 
     digits (n_digits, d) int64 IN, w int64 >= 0 IN, out (n_digits + 2, d) int64 OUT.
@@ -141,7 +141,7 @@ def weigh_digits(digits, n_digits, w, out):  # type: ignore
 
 
 @kernel
-def add_digits(digits, n, sign, sums, start):  # type: ignore
+def add_digits(digits, n, sign, sums, start):
     """sums[start : start + n * d] += sign * digits[:n]: int64, digits (>= n, d) IN, sums flat INOUT."""
     d = np.uint64(digits.shape[1])
     for t in range(np.uint64(n)):
@@ -151,7 +151,7 @@ def add_digits(digits, n, sign, sums, start):  # type: ignore
 
 
 @kernel
-def merge_lanes(lane_sums, lane_weights, touched, sums, weights):  # type: ignore
+def merge_lanes(lane_sums, lane_weights, touched, sums, weights):
     """Add the lanes' sums of the clusters they touched to the whole, and clear them.
 
     lane_sums (lanes, k * n_digits * d), lane_weights (lanes, k) int64 INOUT, touched (lanes, k) uint8 IN,
@@ -171,7 +171,7 @@ def merge_lanes(lane_sums, lane_weights, touched, sums, weights):  # type: ignor
 
 
 @kernel
-def _two_sum(a, b):  # type: ignore
+def _two_sum(a, b):
     """a + b and its rounding error."""
     s = a + b
     z = s - a
@@ -179,7 +179,7 @@ def _two_sum(a, b):  # type: ignore
 
 
 @kernel
-def _two_product(a, b):  # type: ignore
+def _two_product(a, b):
     """a * b and its rounding error (Dekker 1971), without FMA."""
     p = a * b
     t = 134217729.0 * a
@@ -192,7 +192,7 @@ def _two_product(a, b):  # type: ignore
 
 
 @kernel
-def divide_sums(sums, weights, exponent, touched, single, means, doubtful):  # type: ignore
+def divide_sums(sums, weights, exponent, touched, single, means, doubtful):
     """Means ``sums * 2**exponent / weights`` of the touched clusters, rounded to float64; lists what it can't decide.
 
     sums (k, n_digits, d) carried, weights (k,) int64, exponent (d,) int64, touched (k,) uint8 IN; single: whether the
@@ -249,7 +249,9 @@ def divide_sums(sums, weights, exponent, touched, single, means, doubtful):  # t
                 sure = scaled > 1.2e-38 and ((exact and rest == 0.0) or abs(tail - 0x10000000) > 1)
             else:
                 slack = value * 2.0**-90
-                sure = scaled > 1e-300 and (exact or (value + (rest + slack) == value and value + (rest - slack) == value))
+                sure = scaled > 1e-300 and (
+                    exact or (value + (rest + slack) == value and value + (rest - slack) == value)
+                )
             if not sure:
                 doubtful[n_doubtful] = c * d + j
                 n_doubtful += 1
@@ -257,7 +259,7 @@ def divide_sums(sums, weights, exponent, touched, single, means, doubtful):  # t
 
 
 @kernel
-def add_weighted(value, w, sums, start):  # type: ignore
+def add_weighted(value, w, sums, start):
     """Add value * w, both non-negative int64 below 2**62, to sums[start : start + 4], digits of 32 bits."""
     if w == 1:
         sums[start] += value & LOW
@@ -273,7 +275,7 @@ def add_weighted(value, w, sums, start):  # type: ignore
 
 
 @kernel
-def sum_rows(values, weights, scale0, scale1, lo, hi, sums):  # type: ignore
+def sum_rows(values, weights, scale0, scale1, lo, hi, sums):
     """Add ``rint(value * scale0 * scale1) * weight`` of rows lo..hi to sums, digits of a row sum.
 
     values (n,) float64 >= 0, weights (n,) int64 or (0,) for ones IN, sums (6,) int64 INOUT: 3 digits of the value and

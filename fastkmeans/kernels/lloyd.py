@@ -4,10 +4,10 @@ A lane pulls blocks of rows from a shared counter.  For each block it packs the 
 labels, decides the doubtful ones by the canonical value, and adds the rows whose label changed to its sums.
 
 The certificate.  Let y, c' be a packed row and center, v = y.c' - |c'|^2/2 their fast value.  It is off from the true
-order by at most ``e = gamma (|y| m + m^2/2) + (d + 3) 2^-53 r^2/2 + floor``, where gamma counts the roundings of packing
-and of the FMA chain, the second term those of the canonical value, `floor` what underflow can do, r bounds the distance
-to the nearest center and m = min(|y| + r, largest |c'|) the norm of any center that could be nearer.  A label stands
-iff v1 - v2 > 2 e, strictly; otherwise every center with v >= v1 - 2 e is compared by the canonical value.
+order by at most ``e = gamma (|y| m + m^2/2) + (d + 3) 2^-53 r^2/2 + floor``, where gamma counts the roundings of
+packing and of the FMA chain, the second term those of the canonical value, `floor` what underflow can do, r bounds the
+distance to the nearest center and m = min(|y| + r, largest |c'|) the norm of any center that could be nearer.  A label
+stands iff v1 - v2 > 2 e, strictly; otherwise every center with v >= v1 - 2 e is compared by the canonical value.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def orientation(d: int) -> str:
 
 
 @kernel
-def hash_rows(centers, out):  # type: ignore
+def hash_rows(centers, out):
     """A hash of every center (k, d), equal for rows of equal values; out (k,) uint64 OUT."""
     for c in range(centers.shape[0]):
         h = np.uint64(14695981039346656037)
@@ -69,7 +69,7 @@ def hash_rows(centers, out):  # type: ignore
 
 
 @kernel
-def pack_centers(centers, duplicate, scale, shift, lanes, groups, tiles, halves, norms):  # type: ignore
+def pack_centers(centers, duplicate, scale, shift, lanes, groups, tiles, halves, norms):
     """Pack centers for both orientations.
 
     centers (k, d) and duplicate (k,) uint8 IN: those equal to a center of lower index can never win; scale, shift (d,)
@@ -97,7 +97,7 @@ def pack_centers(centers, duplicate, scale, shift, lanes, groups, tiles, halves,
 
 
 @kernel
-def certify(v1, v2, norms, n, cutoff, unsure, doubtful):  # type: ignore
+def certify(v1, v2, norms, n, cutoff, unsure, doubtful):
     """Rows of a block whose label the cheap bound (with the largest |c'| for m) can't certify; returns how many.
 
     v1, v2, norms (n,) float32 IN; cutoff (4,) float32 IN: factors of |y| and |y|^2, the constant, and the norm's floor;
@@ -115,7 +115,7 @@ def certify(v1, v2, norms, n, cutoff, unsure, doubtful):  # type: ignore
 
 
 @kernel
-def margin(v1, square, norm, largest, error):  # type: ignore
+def margin(v1, square, norm, largest, error):
     """The bound 2 e of the certificate for one row, from the norm of its nearest center; float64.
 
     error (6,) float64 IN: gamma, the factor of r^2, the floor, the floor per unit of norm, the norm's floor, and the
@@ -130,7 +130,7 @@ def margin(v1, square, norm, largest, error):  # type: ignore
 
 
 @kernel
-def _all_groups(k, marked):  # type: ignore
+def _all_groups(k, marked):
     n = (k + GROUP - 1) // GROUP
     for g in range(n):
         marked[g] = g
@@ -138,7 +138,7 @@ def _all_groups(k, marked):  # type: ignore
 
 
 @kernel
-def _groups_above(values, k, threshold, marked):  # type: ignore
+def _groups_above(values, k, threshold, marked):
     """Numbers of the canonical groups that hold a center whose fast value reaches the threshold, ascending."""
     count = 0
     for g in range((k + GROUP - 1) // GROUP):
@@ -151,7 +151,7 @@ def _groups_above(values, k, threshold, marked):  # type: ignore
 
 
 @kernel
-def _groups_of_lanes(width, state, which, place, threshold, marked):  # type: ignore
+def _groups_of_lanes(width, state, which, place, threshold, marked):
     """As _groups_above from the lanes' running bests; -1 where a lane's second best reaches the threshold too."""
     w = len(width)
     count = 0
@@ -174,12 +174,13 @@ def _groups_of_lanes(width, state, which, place, threshold, marked):  # type: ig
 
 
 @kernel
-def commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_weights, touched):  # type: ignore
+def commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_weights, touched):
     """Write a block's labels; where `update` is set, move the rows whose label changed between the sums.
 
     X (m, d) any dtype, new (n,) int32 labels of rows lo.., weights (m,) int64 or (0,) IN; labels (m,) int32 INOUT,
     -1 where there was none; scale (2, d) float64 IN; sums (k * 2 * d,), cluster_weights (k,) int64, touched (k,) uint8
-    INOUT.  Returns how many changed.  Sums are moved here for unit weights and two digits only; the rest is own_clusters'.
+    INOUT.  Returns how many changed.  Sums are moved here for unit weights and two digits only: own_clusters does the
+    rest.
     """
     weighted = weights.shape[0] > 0
     d = np.uint64(X.shape[1])
@@ -220,7 +221,7 @@ def commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_weights,
 
 
 @kernel
-def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, owner, owners, touched):  # type: ignore
+def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, owner, owners, touched):
     """Move every changed row in or out of the clusters of one owner: no two owners touch the same sums.
 
     X (m, d) any dtype, old, new (m,) int32: labels before and after, weights (m,) int64 or (0,), scale (2, d) IN;
@@ -254,7 +255,7 @@ def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, o
 
 
 @kernel
-def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts):  # type: ignore
+def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts):
     """The pass as plain loops, canonical values throughout: the reference, and the form for CPUs without FMA."""
     n, d = X.shape
     row, out = np.empty(d), np.empty(GROUP)
@@ -267,17 +268,15 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, clu
         for i in range(lo, hi):
             load_row(X, i, row)
             new[i - lo] = nearest_plain(row, grouped, k, out)
-        counts[CHANGED] += commit(
-            X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
-        )
+        counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
         counts[BLOCKS] += 1
 
 
 @kernel
 def points_lane(
-    width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped, k,
-    labels, update, scale, sums, cluster_weights, touched, counts,
-):  # type: ignore  # fmt: skip
+    width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped,
+    k, labels, update, scale, sums, cluster_weights, touched, counts,
+):  # fmt: skip
     """The pass with lanes = points, for d <= CHUNK features."""
     n, d = X.shape
     lanes = len(width)
@@ -320,17 +319,15 @@ def points_lane(
             load_row(X, lo + r, row)
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
-        counts[CHANGED] += commit(
-            X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
-        )
+        counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
         counts[BLOCKS] += 1
 
 
 @kernel
 def centers_lane(
-    width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k, tiles_per_block,
-    labels, update, scale, sums, cluster_weights, touched, counts,
-):  # type: ignore  # fmt: skip
+    width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
+    tiles_per_block, labels, update, scale, sums, cluster_weights, touched, counts,
+):  # fmt: skip
     """The pass with lanes = centers."""
     n, d = X.shape
     lanes = len(width)
@@ -384,7 +381,5 @@ def centers_lane(
             load_row(X, lo + r, row)
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
-        counts[CHANGED] += commit(
-            X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
-        )
+        counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
         counts[BLOCKS] += 1

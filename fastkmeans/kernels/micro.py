@@ -47,7 +47,7 @@ def _update(b: Any, v: Any, index: Any, best: Any, second: Any, which: Any) -> t
 def _rows_by_groups(b: Any, rows: int, groups: int, y: Any, c: Any, d: Any, width: int, totals: Any) -> list[Any]:
     """Dot products of `rows` rows of a tile with `groups` groups: rows * groups vectors, in registers.
 
-    y points at the first row in the tile's first chunk, c at the first group; totals at rows * groups vectors of scratch.
+    y points at the first row in the tile's first chunk, c at the first group; totals at scratch for as many vectors.
     """
     vtype = simd.vector(F32, width)
     zero = simd.const(vtype, 0.0)
@@ -110,7 +110,7 @@ def _block_rows(width: int) -> int:
 
 
 @intrinsic
-def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state, which, s0, totals):  # type: ignore
+def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state, which, s0, totals):
     """Update the running best of the ROWS rows of one tile with `n_groups` groups of centers.
 
     width: lanes(w).  y, y0: packed rows and offset of the tile.  c, c0, h, h0: packed groups, halved squared norms.
@@ -119,7 +119,7 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
     totals: scratch of ROWS * 2 vectors.
     """
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
         arrays = signature.args
@@ -137,9 +137,7 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
                 number = b.trunc(b.add(first_, loop.i), I32)
                 numbers = [simd.splat(b, b.add(number, ir.Constant(I32, g)), w) for g in range(groups)]
                 for r0 in range(0, ROWS, rows):
-                    sums = _rows_by_groups(
-                        b, rows, groups, simd.at(b, y_tile, r0 * CHUNK), c_group, d_, w, pt
-                    )
+                    sums = _rows_by_groups(b, rows, groups, simd.at(b, y_tile, r0 * CHUNK), c_group, d_, w, pt)
                     for r in range(rows):
                         place = b.add(args[12], _int(r0 + r))
                         p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
@@ -165,10 +163,10 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
 
 
 @intrinsic
-def tile_values(typingctx, width, y, y0, c, h, d, n_groups, out, o0, totals):  # type: ignore
+def tile_values(typingctx, width, y, y0, c, h, d, n_groups, out, o0, totals):
     """Fast values of the ROWS rows of a tile against all groups, into out ``[ROWS][n_groups * w]`` at o0."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         types_ = signature.args
         py, pc, ph, po, pt = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4, 7, 9))
@@ -191,10 +189,10 @@ def tile_values(typingctx, width, y, y0, c, h, d, n_groups, out, o0, totals):  #
 
 
 @intrinsic
-def lanes_above(typingctx, width, values, o0, threshold):  # type: ignore
+def lanes_above(typingctx, width, values, o0, threshold):
     """Bit l is set where values[o0 + l] >= threshold (float32), for the w lanes."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         pointer = simd.at(b, simd.data(context, b, signature.args[1], args[1]), args[2])
         reached = b.fcmp_ordered(">=", simd.load(b, pointer, simd.vector(F32, w)), simd.splat(b, args[3], w))
@@ -204,10 +202,10 @@ def lanes_above(typingctx, width, values, o0, threshold):  # type: ignore
 
 
 @intrinsic
-def finish_tile(typingctx, width, state, which, s0, n_rows, v1, v2, label, o0):  # type: ignore
+def finish_tile(typingctx, width, state, which, s0, n_rows, v1, v2, label, o0):
     """The horizontal step: best, second best and index of the best of rows s0.. into v1, v2, label at o0.. ."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
         types_ = signature.args
@@ -240,10 +238,10 @@ def finish_tile(typingctx, width, state, which, s0, n_rows, v1, v2, label, o0): 
 
 
 @intrinsic
-def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):  # type: ignore
+def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):
     """Fast values of one row (offset y0 in its tile) against all groups, into out[n_groups * w]."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
         types_ = signature.args
@@ -273,9 +271,7 @@ def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):  # type: ignore
                     sums = features.results
                     # the first chunk is taken as it is, as in the blocked form: 0 + x would lose the sign of -0
                     is_first = b.icmp_signed("==", chunks.i, _int(0))
-                    chunks.next(
-                        [b.select(is_first, s, b.fadd(t, s)) for t, s in zip(chunks.values, sums, strict=True)]
-                    )
+                    chunks.next([b.select(is_first, s, b.fadd(t, s)) for t, s in zip(chunks.values, sums, strict=True)])
                 for g, total in enumerate(chunks.results):
                     place = b.mul(b.add(loop.i, _int(g)), _int(w))
                     norm = simd.load(b, simd.at(b, ph, place), vtype)
@@ -292,13 +288,13 @@ def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):  # type: ignore
 
 
 @intrinsic
-def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0):  # type: ignore
+def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0):
     """Best, second best and index of the best for the PANEL * w points of one panel, into v1, v2, label at o0.
 
     p: panels, ``[d][PANEL * w]`` at p0.  c: center tiles ``[n_tiles][d][CENTERS]``; h: halved squared norms.
     """
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         panel = PANEL if w == 16 else 1 if w == 8 else PANEL
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)

@@ -1,7 +1,8 @@
 """Rows of any dtype and layout into float32 scratch: the only kernels that know what the user's array looks like.
 
-A packed value is ``x * scale - shift`` (scale a power of two; shift already scaled), computed in float32 where the dtype
-is exact there, in float64 otherwise, and rounded once.  It enters no definition: packing serves the fast values alone.
+A packed value is ``x * scale - shift`` (scale a power of two; shift already scaled), computed in float32 where the
+dtype is exact there, in float64 otherwise, and rounded once.  It enters no definition: packing serves
+the fast values alone.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ STRIP = 8  # panels packed at a time
 
 
 @kernel
-def load_row(X, i, row):  # type: ignore
+def load_row(X, i, row):
     """Canonical values of row i: X (n, d) any dtype, row (d,) float64 OUT."""
     for j in range(X.shape[1]):
         row[j] = X[i, j]
 
 
 @kernel
-def pack_tile(X, lo, hi, scale, shift, y, y0):  # type: ignore
+def pack_tile(X, lo, hi, scale, shift, y, y0):
     """Rows lo..hi (at most ROWS) of X into the tile at y0; missing rows and the tail up to 16 features become 0.
 
     X (n, d) any dtype IN, scale and shift (d,) float32 or float64 IN, y float32 OUT as micro.py describes it.
@@ -53,10 +54,10 @@ def pack_tile(X, lo, hi, scale, shift, y, y0):  # type: ignore
 
 
 @intrinsic
-def _tile_norms(typingctx, width, y, y0, d, norms, o0):  # type: ignore
+def _tile_norms(typingctx, width, y, y0, d, norms, o0):
     """Squared norms of the ROWS rows of a tile (padded with zeros to a multiple of 16 features) into norms at o0."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
         py, pn = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
@@ -89,16 +90,16 @@ def ir_int(value: int) -> Any:
 
 
 @kernel
-def tile_norms(width, y, y0, d, norms, o0):  # type: ignore
+def tile_norms(width, y, y0, d, norms, o0):
     """Squared norms of a packed tile, up to rounding: width lanes(w), y float32 IN, norms float32 OUT."""
     _tile_norms(width, y, y0, d, norms, o0)
 
 
 @intrinsic
-def _transpose_columns(typingctx, width, rows, r0, stride, panel, p0):  # type: ignore
+def _transpose_columns(typingctx, width, rows, r0, stride, panel, p0):
     """w rows of 4 features, `stride` apart from r0 on, into 4 vectors of the panel, PANEL * w apart from p0 on."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         w = signature.args[0].count
         quad = simd.vector(F32, 4)
         pr, pp = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
@@ -136,7 +137,7 @@ def _transpose_columns(typingctx, width, rows, r0, stride, panel, p0):  # type: 
 
 
 @kernel
-def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels):
     """C order: flat loops over many rows, then panel by panel transpose 4 features at a time."""
     d = X.shape[1]
     of = tiled_shift.dtype.type
@@ -162,7 +163,7 @@ def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels): 
 
 
 @kernel
-def _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+def _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels):
     """Any other order: feature by feature, points in the inner loop (contiguous where X is in Fortran order)."""
     of = tiled_shift.dtype.type
     points = PANEL * len(width)
@@ -179,7 +180,7 @@ def _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels):  # 
                 panels[place + p] = np.float32(0.0)
 
 
-def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
     """Rows lo..hi (at most STRIP panels of PANEL * w) of X into panels ``[d rounded up to 4][PANEL * w]``.
 
     X (n, d) any dtype IN, tiled_shift (m * d,) float32 or float64: the shift of every feature, m times over IN,
@@ -189,28 +190,28 @@ def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ign
 
 
 @overload(pack_strip, jit_options={"nogil": True, "error_model": "numpy"})
-def _pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+def _pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
     """Chosen by the layout in the array's type."""
     if X.layout == "C":
 
-        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):
             _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels)
     else:
 
-        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):  # type: ignore
+        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):
             _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels)
 
     return implementation
 
 
 @kernel
-def panel_size(lanes, d):  # type: ignore
+def panel_size(lanes, d):
     """float32 values of one panel."""
     return (d + 3) // 4 * 4 * PANEL * lanes
 
 
 @kernel
-def panel_norms(panels, p0, points, d, norms, o0):  # type: ignore
+def panel_norms(panels, p0, points, d, norms, o0):
     """Squared norms of the points of the panel at p0, up to rounding, into norms at o0: float32."""
     start, out, n = np.uint64(p0), np.uint64(o0), np.uint64(points)
     for p in range(n):

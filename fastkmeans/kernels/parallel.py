@@ -17,7 +17,7 @@ from .seeding import candidates_lane, plain_candidates_lane
 
 
 @kernel(parallel=True)
-def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts):  # type: ignore
+def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts):
     for lane in prange(n):
         plain_lane(
             X, weights, counter, grouped, k, labels, update, scale,
@@ -27,9 +27,9 @@ def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, su
 
 @kernel(parallel=True)
 def points_parallel(
-    n, width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped, k,
-    labels, update, scale, sums, cluster_weights, touched, counts,
-):  # type: ignore  # fmt: skip
+    n, width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
+    grouped, k, labels, update, scale, sums, cluster_weights, touched, counts,
+):  # fmt: skip
     for lane in prange(n):
         points_lane(
             width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
@@ -41,7 +41,7 @@ def points_parallel(
 def centers_parallel(
     n, width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
     tiles_per_block, labels, update, scale, sums, cluster_weights, touched, counts,
-):  # type: ignore  # fmt: skip
+):  # fmt: skip
     for lane in prange(n):
         centers_lane(
             width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
@@ -51,25 +51,27 @@ def centers_parallel(
 
 
 @kernel(parallel=True)
-def own_parallel(n, X, old, new, weights, scale, n_digits, sums, cluster_weights, touched):  # type: ignore
+def own_parallel(n, X, old, new, weights, scale, n_digits, sums, cluster_weights, touched):
     for lane in prange(n):
         own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, lane, n, touched[lane])
 
 
 @kernel(parallel=True)
-def distances_parallel(n, X, counter, centers, labels, weights, out, largest):  # type: ignore
+def distances_parallel(n, X, counter, centers, labels, weights, out, largest):
     for lane in prange(n):
         distances_lane(X, counter, centers, labels, weights, out, largest[lane])
 
 
 @kernel(parallel=True)
-def transform_parallel(n, X, counter, grouped, k, plain, result):  # type: ignore
+def transform_parallel(n, X, counter, grouped, k, plain, result):
     for _ in prange(n):
         transform_lane(X, counter, grouped, k, plain, result)
 
 
 @kernel(parallel=True)
-def plain_candidates_parallel(n, X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1, gains, rows, which, values, state):  # type: ignore
+def plain_candidates_parallel(
+    n, X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1, gains, rows, which, values, state
+):
     for lane in prange(n):
         plain_candidates_lane(
             X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1,
@@ -79,23 +81,23 @@ def plain_candidates_parallel(n, X, weights, counter, nearest_sq, offset, groupe
 
 @kernel(parallel=True)
 def candidates_parallel(
-    n, width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale, grouped, L,
-    scale0, scale1, gains, rows, which, values, state,
-):  # type: ignore  # fmt: skip
+    n, width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale,
+    grouped, L, scale0, scale1, gains, rows, which, values, state,
+):  # fmt: skip
     for lane in prange(n):
         candidates_lane(
-            width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale, grouped,
-            L, scale0, scale1, gains[lane], rows[lane], which[lane], values[lane], state[lane],
+            width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error,
+            square_scale, grouped, L, scale0, scale1, gains[lane], rows[lane], which[lane], values[lane], state[lane],
         )  # fmt: skip
 
 
 @kernel(parallel=True)
-def exponents_parallel(n, X, weights, counter, largest, count, total, finite):  # type: ignore
+def exponents_parallel(n, X, weights, counter, largest, count, total, finite):
     for lane in prange(n):
         exponents_lane(X, weights, counter, largest[lane], count[lane], total[lane], finite[lane])
 
 
 @kernel(parallel=True)
-def exponents_flat_parallel(n, flat, period, counter, largest, count, total, finite):  # type: ignore
+def exponents_flat_parallel(n, flat, period, counter, largest, count, total, finite):
     for lane in prange(n):
         exponents_flat_lane(flat, period, counter, largest[lane], count[lane], total[lane], finite[lane])

@@ -1,8 +1,8 @@
 """Kernels of k-means++: which rows a step's candidates come nearer to, and by how much the potential falls.
 
 Candidates of a step are one or a few groups of a micro-kernel.  A fast value that can't undercut a row's distance is
-dismissed by the same error bound as in lloyd.py; what remains is decided by the canonical value.  Potentials are sums of
-integers, ``weight * rint(distance_sq * 2**-g)``.
+dismissed by the same error bound as in lloyd.py; what remains is decided by the canonical value.  Potentials are sums
+of integers, ``weight * rint(distance_sq * 2**-g)``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCK = 4096  # rows whose potential is kept as one number
 
 
 @kernel
-def record(i, lane_candidate, distance, W, scale0, scale1, old, gains, rows, which, values, state):  # type: ignore
+def record(i, lane_candidate, distance, W, scale0, scale1, old, gains, rows, which, values, state):
     """Note that a candidate comes nearer to row i: its gain, and the row itself while there is room in the list."""
     gain = np.int64(np.rint(old * scale0 * scale1)) - np.int64(np.rint(distance * scale0 * scale1))
     add_weighted(gain, W, gains, lane_candidate * DIGITS)
@@ -34,7 +34,9 @@ def record(i, lane_candidate, distance, W, scale0, scale1, old, gains, rows, whi
 
 
 @kernel
-def plain_candidates_lane(X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1, gains, rows, which, values, state):  # type: ignore
+def plain_candidates_lane(
+    X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1, gains, rows, which, values, state
+):
     """As candidates_lane with plain loops: every candidate's canonical distance to every row."""
     n, d = X.shape
     weighted = weights.shape[0] > 0
@@ -52,17 +54,31 @@ def plain_candidates_lane(X, weights, counter, nearest_sq, offset, grouped, L, s
                 if c % GROUP == 0:
                     group_values_plain(row, grouped, c // GROUP, out)
                 if out[c % GROUP] < nearest_sq[i]:
-                    record(offset + i, c, out[c % GROUP], w, scale0, scale1, nearest_sq[i], gains, rows, which, values, state)
+                    record(
+                        offset + i,
+                        c,
+                        out[c % GROUP],
+                        w,
+                        scale0,
+                        scale1,
+                        nearest_sq[i],
+                        gains,
+                        rows,
+                        which,
+                        values,
+                        state,
+                    )
 
 
 @kernel
 def candidates_lane(
-    width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale, grouped, L,
-    scale0, scale1, gains, rows, which, values, state,
-):  # type: ignore  # fmt: skip
+    width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale,
+    grouped, L, scale0, scale1, gains, rows, which, values, state,
+):  # fmt: skip
     """Rows each candidate comes nearer to, their gains, and the rows themselves.
 
-    X (n, d) any dtype, weights (n,) int64 or (0,), nearest_sq (n,) float64: canonical distance to the nearest seed, offset: number of the first row IN;
+    X (n, d) any dtype, weights (n,) int64 or (0,), nearest_sq (n,) float64: canonical distance to the nearest
+    seed, offset: number of the first row IN;
     groups, halves, largest, error: the packed candidates and their bounds as in lloyd.py; square_scale (2,) float64:
     turns a squared distance into packed units; grouped: candidates as canonical.group_centers; L: their number;
     scale0, scale1: powers of two, the potential's grid; gains (L * DIGITS,) int64 INOUT; rows (m,) int64, which (m,)
@@ -113,11 +129,13 @@ def candidates_lane(
                 values_of_groups(row, grouped, order, n_canonical, out)
                 for c in range(L):
                     if out[c] < nearest_sq[i]:
-                        record(offset + i, c, out[c], wi, scale0, scale1, nearest_sq[i], gains, rows, which, values, state)
+                        record(
+                            offset + i, c, out[c], wi, scale0, scale1, nearest_sq[i], gains, rows, which, values, state
+                        )
 
 
 @kernel
-def apply_improvements(rows, which, values, count, winner, nearest_sq):  # type: ignore
+def apply_improvements(rows, which, values, count, winner, nearest_sq):
     """nearest_sq[row] = value for the entries of the winning candidate."""
     for e in range(count):
         if which[e] == winner:
@@ -125,7 +143,7 @@ def apply_improvements(rows, which, values, count, winner, nearest_sq):  # type:
 
 
 @kernel
-def block_potentials(nearest_sq, weights, scale0, scale1, out):  # type: ignore
+def block_potentials(nearest_sq, weights, scale0, scale1, out):
     """Potential of each BLOCK of rows, as digits; out (blocks * DIGITS,) int64 INOUT."""
     weighted = weights.shape[0] > 0
     n = nearest_sq.shape[0]
@@ -144,7 +162,7 @@ def block_potentials(nearest_sq, weights, scale0, scale1, out):  # type: ignore
 
 
 @kernel
-def _wide_product(a, b):  # type: ignore
+def _wide_product(a, b):
     """The 128-bit product of two non-negative int64, as two uint64."""
     low = np.uint64(LOW)
     half = np.uint64(32)
@@ -157,7 +175,7 @@ def _wide_product(a, b):  # type: ignore
 
 
 @kernel
-def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):  # type: ignore
+def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
     """First row of lo..hi whose running potential exceeds ``high * 2**64 + low`` (uint64 each); hi where none does."""
     weighted = weights.shape[0] > 0
     for i in range(lo, hi):

@@ -28,7 +28,7 @@ _forced: list[int] = []
 
 @functools.cache
 def native_lanes() -> int:
-    """Lanes of float32 that suit this CPU: 16 with AVX-512, 8 with AVX2 and FMA, 4 on 64-bit Arm, 1 (plain loops) else."""
+    """Lanes of float32 for this CPU: 16 with AVX-512, 8 with AVX2 and FMA, 4 on 64-bit Arm, else 1, plain loops."""
     import platform
 
     import llvmlite.binding as llvm
@@ -58,6 +58,11 @@ def lane_width() -> int:
     return int(wish)
 
 
+def is_native() -> bool:
+    """Whether nobody forces a width."""
+    return not _forced and "FASTKMEANS_LANES" not in os.environ
+
+
 @contextlib.contextmanager
 def force_lanes(width: int) -> Iterator[None]:
     """Run with another lane width inside the block.  The result must not change; tests check that it does not."""
@@ -80,7 +85,7 @@ class Lanes:
         return self.count
 
 
-class LanesType(types.Type):  # type: ignore[misc]
+class LanesType(types.Type):
     def __init__(self, count: int) -> None:
         self.count = count
         super().__init__(f"Lanes({count})")
@@ -100,7 +105,7 @@ def _unbox_lanes(lanes_type: LanesType, value: Any, c: Any) -> NativeValue:
 
 
 @overload(len)
-def _len_of_lanes(width):  # type: ignore
+def _len_of_lanes(width):
     if not isinstance(width, LanesType):
         return None
     count = width.count
@@ -239,10 +244,10 @@ class Loop:
 
 
 @intrinsic
-def fetch_add(typingctx, counter, amount):  # type: ignore
+def fetch_add(typingctx, counter, amount):
     """Atomically add to counter[0] (int64) and return what it was: how lanes share blocks."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         pointer = data(context, b, signature.args[0], args[0])
         return b.atomic_rmw("add", pointer, args[1], "monotonic")
 
@@ -250,20 +255,20 @@ def fetch_add(typingctx, counter, amount):  # type: ignore
 
 
 @intrinsic
-def float_bits(typingctx, value):  # type: ignore
+def float_bits(typingctx, value):
     """The bits of a float64 as int64."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         return b.bitcast(args[0], I64)
 
     return types.int64(types.float64), codegen
 
 
 @intrinsic
-def from_bits(typingctx, bits):  # type: ignore
+def from_bits(typingctx, bits):
     """The float64 with the bits of an int64."""
 
-    def codegen(context, b, signature, args):  # type: ignore
+    def codegen(context, b, signature, args):
         return b.bitcast(args[0], F64)
 
     return types.float64(types.int64), codegen

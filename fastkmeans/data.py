@@ -1,0 +1,188 @@
+"""X, its weights and its integer grids, ready for passes: what a fit needs to know before it starts.
+
+The first pass over the data is made here: it finds NaN, infinity and magnitudes that would overflow, and from the
+largest magnitude and the mean binary exponent of every feature it chooses the grid on which features are summed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import threads
+from .kernels import exact, parallel
+from .points import Points, raise_nonfinite, raise_overflow, weight_grid
+
+RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK.  Tests make it small
+RANGE_WORK = 1e10  # multiply-adds a thread does in about 0.2 seconds, at a third of its peak
+SCAN_ROWS = 1 << 19  # rows whose exponents can be summed in one int64
+SHIFT_ROWS = 64  # rows whose median is the shift for packing
+NO_WEIGHTS = np.empty(0, np.int64)
+
+Rows = NDArray[Any]
+
+
+def new_counter() -> NDArray[np.int64]:
+    """From which lanes pull their blocks."""
+    return np.zeros(1, np.int64)
+
+
+class Grid(NamedTuple):
+    """The integer grid of the features: ``Q = rint(x * 2**-exponent[j])``, in `digits` digits of 32 bits."""
+
+    digits: int
+    exponent: NDArray[np.int64]
+    scale: NDArray[np.float64]  # (2, d): powers of two to apply one after the other
+
+
+class RowSum(NamedTuple):
+    """An exact sum over rows: ``total * 2**exponent``."""
+
+    total: int
+    exponent: int
+
+    @property
+    def exact(self) -> Fraction:
+        return Fraction(self.total) * Fraction(2) ** self.exponent
+
+    @property
+    def value(self) -> float:
+        """The nearest float64."""
+        return float(round_ratio(self.total, 1, self.exponent, np.dtype(np.float64)))
+
+
+def field_exponent(value: float) -> int:
+    """E such that ``value < 2**E``: the exponent field, as the kernels read it (subnormals share the lowest)."""
+    return max(math.frexp(value)[1], -1021) if value != 0.0 else -1021
+
+
+def power_pair(exponent: int) -> tuple[float, float]:
+    """Two powers of two whose product is ``2**exponent``, neither of which over- or underflows."""
+    half = exponent // 2
+    return math.ldexp(1.0, half), math.ldexp(1.0, exponent - half)
+
+
+def round_ratio(numerator: int, denominator: int, exponent: int, dtype: np.dtype[Any]) -> Any:
+    """The float of `dtype` nearest to ``numerator * 2**exponent / denominator``, half to even, rounded once."""
+    if exponent >= 0:
+        numerator <<= exponent
+    else:
+        denominator <<= -exponent
+    value = np.float64(numerator / denominator)  # Python rounds the quotient of two integers correctly
+    if dtype == np.float64:
+        return value
+    near = np.float32(value)
+    exact_value = Fraction(numerator, denominator)
+    candidates = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
+    return min(
+        (c for c in candidates if np.isfinite(c)),
+        key=lambda c: (abs(Fraction(float(c)) - exact_value), int(c.view(np.uint32)) & 1),
+    )
+
+
+class Data:
+    """X, its weights and its grids, ready for passes.
+
+    Parameters
+    ----------
+    points : Points
+    sample_weight : ndarray of float64, shape (n_samples,), or None
+    n_threads : int
+    gridded : bool
+        Whether sums will be wanted: predict and transform need no grid.
+    estimator : str or None
+        Named by errors.
+    """
+
+    def __init__(
+        self,
+        points: Points,
+        sample_weight: NDArray[np.float64] | None,
+        n_threads: int | None,
+        *,
+        estimator: str | None = None,
+    ) -> None:
+        self.points = points
+        self.n, self.d = points.n_samples, points.n_features
+        self.n_threads = threads.resolve(n_threads)
+        grid = weight_grid(sample_weight, self.n)
+        self.weights: NDArray[np.int64] = NO_WEIGHTS if grid.values is None else grid.values
+        self.unit_exponent, self.total_weight = grid.unit_exponent, grid.total
+        self.largest, mean_exponents = self._scan(estimator)
+        self.grid = self._feature_grid(mean_exponents)
+        step = max(1, self.n // SHIFT_ROWS)
+        sample = points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
+        self.shift = np.sort(sample, axis=0)[len(sample) // 2]
+
+    @property
+    def weighted(self) -> bool:
+        return self.weights.shape[0] > 0
+
+    def weights_of(self, lo: int, hi: int) -> NDArray[np.int64]:
+        return self.weights[lo:hi] if self.weighted else NO_WEIGHTS
+
+    def lanes(self, work: float, n_rows: int) -> int:
+        """How many lanes `work` multiply-adds deserve."""
+        if work < threads.SERIAL_WORK:
+            return 1
+        return max(1, min(self.n_threads, n_rows // 64))
+
+    def ranges(self, work_per_row: float) -> Iterator[tuple[int, int, Rows]]:
+        """Ranges of rows for kernel calls of bounded length."""
+        rows = RANGE_ROWS or max(1 << 14, int(RANGE_WORK * self.n_threads / max(work_per_row, 1.0)))
+        return self.points.ranges(min(rows, 1 << 26))
+
+    def _scan(self, estimator: str | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Largest magnitude and mean binary exponent of every feature; raises for NaN, infinity and overflow."""
+        d = self.d
+        largest = np.zeros(d)
+        count: Any = np.zeros(d, object)
+        total: Any = np.zeros(d, object)
+        for lo, hi, rows in self.points.ranges(min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)):
+            weights = self.weights_of(lo, hi)
+            n_lanes = self.lanes(4.0 * (hi - lo) * d, hi - lo)
+            period = d * max(1, 32 // d)
+            flat = not self.weighted and d < 32 and rows.flags.c_contiguous
+            size = period if flat else d
+            lane_largest = np.zeros((n_lanes, size))
+            lane_count, lane_total = np.zeros((n_lanes, 2, size), np.int64), np.zeros((n_lanes, 2, size), np.int64)
+            finite = np.ones((n_lanes, 1), np.uint8)
+            private = (lane_largest, lane_count, lane_total, finite)
+            step = new_counter()
+            if flat:
+                shared: tuple[Any, ...] = (rows.reshape(-1), period, step)
+                threads.share(n_lanes, parallel.exponents_flat_parallel, exact.exponents_flat_lane, shared, private)
+            else:
+                threads.share(
+                    n_lanes, parallel.exponents_parallel, exact.exponents_lane, (rows, weights, step), private
+                )
+            if not finite.all():
+                raise_nonfinite(self.points, estimator)
+            # fold the positions of a period onto features: Python integers, for weights make the sums long
+            position = np.arange(size) % d
+            np.maximum.at(largest, position, lane_largest.max(axis=0))
+            for digit in range(2):
+                for lane in range(n_lanes):
+                    np.add.at(count, position, lane_count[lane, digit].astype(object) << (31 * digit))
+                    np.add.at(total, position, lane_total[lane, digit].astype(object) << (31 * digit))
+        with np.errstate(over="ignore"):
+            if not np.isfinite((4.0 * largest * largest).sum()):
+                column = int(largest.argmax())
+                raise_overflow(self.points, column, float(largest[column]))
+        means = [
+            t // c - 1022 if c else field_exponent(float(m)) for t, c, m in zip(total, count, largest, strict=True)
+        ]
+        return largest, np.array(means, np.int64)
+
+    def _feature_grid(self, mean_exponents: NDArray[np.int64]) -> Grid:
+        top = np.array([field_exponent(float(m)) for m in self.largest], np.int64)
+        gap = int((top - mean_exponents).max())
+        digits = 2 if gap <= 10 else 3 if gap <= 42 else 4
+        exponent = np.maximum(top - (32 * digits - 2), -1074)
+        scale = np.array([power_pair(-int(e)) for e in exponent]).T.copy()
+        return Grid(digits, exponent, scale)
