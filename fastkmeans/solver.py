@@ -87,7 +87,7 @@ class Solver:
         means = np.zeros(centers.shape)
         history: list[Iteration] = []
         converged = strict = False
-        reason = f"max_iter={self.max_iter} reached"
+        reason = "Stopped at iteration {}: max_iter={} reached."
         for t in range(1, self.max_iter + 1):
             start = time.perf_counter()
             counts = passes.assign(data, centers, labels, sums)
@@ -107,15 +107,15 @@ class Solver:
             centers = new
             if strict:
                 converged = True
-                reason = "strict convergence"
+                reason = "Converged at iteration {}: strict convergence."
                 break
             limit = self.tol * (scatter / self._total_weight() / data.d)
             if shift <= limit:
                 converged = True
-                reason = f"center shift {shift} within tolerance {limit}"
+                reason = f"Converged at iteration {{}}: center shift {shift} within tolerance {limit}."
                 break
         if self.verbose:
-            print(f"Stopped at iteration {t}: {reason}.")
+            print(reason.format(t, self.max_iter))
         if not strict:
             passes.assign(data, centers, labels)
         total = passes.inertia(data, centers, labels)

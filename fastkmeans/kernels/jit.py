@@ -1,8 +1,10 @@
 """The one decorator of the kernels: compiled lazily, cached on disk, never with fastmath.
 
-Numba's cache looks at the file of the function alone, so a change in a callee of another file would go unseen; here the
-stamp of every cached kernel covers the sources of all kernels.  Where no cache directory can be written the kernels are
-compiled without one, and the user is told once.
+Numba's cache has two gaps that matter here, and both are closed.  It looks at the file of the function alone, so that a
+change in a callee of another file goes unseen: the stamp of every cached kernel covers the sources of all kernels.  And
+it numbers its data files, so that two processes that compile different signatures of a kernel at once may write the
+same file: here a file is named after what is in it.  Where no cache directory can be written the kernels are compiled
+without one, and the user is told once.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 
 
 @functools.cache
@@ -25,6 +28,21 @@ def source_digest() -> str:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+class KeyedCacheFile(IndexDataCacheFile):
+    """Numba's cache of one function, with data files named by stamp and key instead of numbered."""
+
+    def save(self, key: Any, data: Any) -> None:
+        overloads = self._load_index()
+        if not overloads:  # none yet, or of another version of the sources, whose files nobody will ask for again
+            for stale in Path(self._cache_path).glob(self._data_name_pattern.format(number=0).replace(".0.", ".*.")):
+                stale.unlink(missing_ok=True)
+        name = hashlib.sha256(repr((self._source_stamp, key)).encode()).hexdigest()[:20]
+        data_name = self._data_name_pattern.replace("{number:d}", name)
+        self._save_data(data_name, data)  # before the index: whoever finds the name finds the file
+        overloads[key] = data_name
+        self._save_index(overloads)
 
 
 @functools.cache
@@ -49,7 +67,7 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
     except RuntimeError:  # Numba's "no locator available"
         _warn_uncached()
         return dispatcher
-    cache_file = getattr(dispatcher._cache, "_cache_file", None)
-    if hasattr(cache_file, "_source_stamp"):
-        cache_file._source_stamp = (cache_file._source_stamp, source_digest())
+    cache = dispatcher._cache
+    stamp = (cache._impl.locator.get_source_stamp(), source_digest())
+    cache._cache_file = KeyedCacheFile(cache._cache_path, cache._impl.filename_base, stamp)
     return dispatcher

@@ -37,6 +37,8 @@ def native_lanes() -> int:
     if platform.machine().lower() in ("aarch64", "arm64"):
         return 4
     features = numba.config.CPU_FEATURES
+    if features is None and numba.config.CPU_NAME == "generic":
+        features = ""  # as Numba takes it
     if features is None:
         have = {name for name, on in llvm.get_host_cpu_features().items() if on}
     else:
