@@ -37,7 +37,8 @@ class Grid(NamedTuple):
 
     digits: int
     exponent: NDArray[np.int64]
-    scale: NDArray[np.float64]  # (2, d): powers of two to apply one after the other
+    scale: NDArray[np.float64]  # 2**-exponent, (2, d): powers of two to apply one after the other
+    unscale: NDArray[np.float64]  # 2**exponent, likewise
 
 
 class RowSum(NamedTuple):
@@ -185,4 +186,4 @@ class Data:
         digits = 2 if gap <= 10 else 3 if gap <= 42 else 4
         exponent = np.maximum(top - (32 * digits - 2), -1074)
         scale = np.array([power_pair(-int(e)) for e in exponent]).T.copy()
-        return Grid(digits, exponent, scale)
+        return Grid(digits, exponent, scale, 1.0 / scale)

@@ -236,7 +236,7 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
         count = exact.divide_sums(
             sums.total[c0:c1],
             sums.weights[c0:c1],
-            data.grid.exponent,
+            data.grid.unscale,
             sums.changed[c0:c1],
             single,
             means[c0:c1],

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import numbers
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -46,11 +47,19 @@ def default_threads() -> int:
     """Numba's current mask; OMP_NUM_THREADS is an upper bound unless NUMBA_NUM_THREADS is set."""
     import numba
 
-    n = numba.get_num_threads() if _pool_is_safe() else pool_size()
+    n = numba.get_num_threads()  # the calling thread's own; reading it is safe in a forked child, too
     bound = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if "NUMBA_NUM_THREADS" not in os.environ and bound.isdigit() and int(bound) > 0:
+    if "NUMBA_NUM_THREADS" not in os.environ and bound.isdecimal() and int(bound) > 0:
         n = min(n, int(bound))
     return int(n)
+
+
+def _user_level() -> int:
+    """The `stacklevel` with which a warning of the caller points at the nearest line outside this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def resolve(n_threads: int | None) -> int:
@@ -83,7 +92,7 @@ def resolve(n_threads: int | None) -> int:
             f"n_threads={n_threads} exceeds the {size} threads of Numba's pool; using {size}. "
             "Set NUMBA_NUM_THREADS before Python starts for a larger pool.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=_user_level(),
         )
     return min(int(n_threads), size)
 
@@ -91,8 +100,6 @@ def resolve(n_threads: int | None) -> int:
 def _in_child() -> None:
     """After a fork the child must not touch a pool that its parent started."""
     global _pool_pid
-    import sys
-
     parallel = sys.modules.get("numba.np.ufunc.parallel")
     if _pool_pid is None and parallel is not None and getattr(parallel, "_is_initialized", False):
         _pool_pid = os.getppid()
@@ -123,7 +130,7 @@ def _warn_forked() -> None:
             "This process was forked from one that had used Numba's threads, which do not survive a fork; fastkmeans "
             "uses threads of its own here. Start workers with the 'spawn' or 'forkserver' method to avoid this.",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=_user_level(),
         )
 
 
@@ -193,8 +200,8 @@ def _run_on_pool(n_lanes: int, parallel_kernel: Callable[..., Any], arguments: t
     import numba
 
     before = numba.get_num_threads()
-    numba.set_num_threads(n_lanes)
     try:
+        numba.set_num_threads(n_lanes)
         parallel_kernel(n_lanes, *arguments)
     finally:
         numba.set_num_threads(before)

@@ -192,67 +192,54 @@ def _two_product(a, b):
 
 
 @kernel
-def divide_sums(sums, weights, exponent, touched, single, means, doubtful):
-    """Means ``sums * 2**exponent / weights`` of the touched clusters, rounded to float64; lists what it can't decide.
+def divide_sums(sums, weights, scale, touched, single, means, doubtful):
+    """Means ``sums * scale / weights`` of the touched clusters, rounded to float64; lists what it can't decide.
 
-    sums (k, n_digits, d) carried, weights (k,) int64, exponent (d,) int64, touched (k,) uint8 IN; single: whether the
-    mean is meant for float32; means (k, d) float64 INOUT; doubtful (k * d,) int64 OUT: flat places where the nearest
-    float64 (or float32) is not certain, for the caller to decide in Python integers.  Returns how many.
+    sums (k, n_digits, d) carried, weights (k,) int64, scale (2, d) float64: powers of two to apply one after the other,
+    touched (k,) uint8 IN; single: whether the mean is meant for float32; means (k, d) float64 INOUT; doubtful (k * d,)
+    int64 OUT: flat places where the nearest float64 (or float32) is not certain, for the caller to decide in Python
+    integers.  Returns how many.
     Quotients are double-doubles (106 bits), so a doubt is rare: near halfway between two floats, or subnormal.
     """
     k, n_digits, d = sums.shape
     n_doubtful = 0
-    magnitude = np.empty(n_digits + 1, np.int64)
-    units = np.empty(n_digits + 1)
-    for t in range(n_digits + 1):
-        units[t] = math.ldexp(1.0, 32 * t)
+    high, low, sure = np.empty(d), np.empty(d), np.empty(d, np.uint8)
     for c in range(k):
         if not touched[c] or weights[c] <= 0:
             continue
         w = np.float64(weights[c])
         w_rest = np.float64(weights[c] - np.int64(w))
+        for j in range(d):  # the digits from the top, which itself may be longer than a float64
+            top = sums[c, n_digits - 1, j]
+            high[j], low[j] = _two_sum(np.float64(top >> 32) * DIGIT, np.float64(top & LOW))
+        for t in range(n_digits - 2, -1, -1):
+            for j in range(d):
+                high[j], rest = _two_sum(high[j] * DIGIT, np.float64(sums[c, t, j]))
+                low[j] = low[j] * DIGIT + rest
         for j in range(d):
-            sign = 1.0
-            if sums[c, n_digits - 1, j] < 0:
-                sign = -1.0
-                carry = 0
-                for t in range(n_digits):
-                    value = carry - sums[c, t, j]
-                    carry = value >> 32 if t < n_digits - 1 else 0
-                    magnitude[t] = value - (carry << 32)
-            else:
-                for t in range(n_digits):
-                    magnitude[t] = sums[c, t, j]
-            top = magnitude[n_digits - 1]
-            magnitude[n_digits] = top >> 32
-            magnitude[n_digits - 1] = top - (magnitude[n_digits] << 32)
-            high, low = 0.0, 0.0
-            for t in range(n_digits, -1, -1):
-                high, rest = _two_sum(high, magnitude[t] * units[t])
-                low += rest
-            high, low = _two_sum(high, low)
-            if high == 0.0:
-                means[c, j] = 0.0
-                continue
-            q = high / w
+            h, l = _two_sum(high[j], low[j])
+            q = h / w
             p, p_rest = _two_product(q, w)
-            r, r_rest = _two_sum((high - p) - p_rest, low)
+            r, r_rest = _two_sum((h - p) - p_rest, l)
             correction = (r - q * w_rest) / w
             value = q + correction
             rest = correction - (value - q)
             p, p_rest = _two_product(correction, w)
-            exact = w_rest == 0.0 and r_rest == 0.0 and p == r and p_rest == 0.0
-            scaled = math.ldexp(value, exponent[j])
-            means[c, j] = sign * scaled
+            exact = (w_rest == 0.0) & (r_rest == 0.0) & (p == r) & (p_rest == 0.0)
+            scaled = value * scale[0, j] * scale[1, j]
+            means[c, j] = scaled
+            size = abs(scaled)
             if single:
-                tail = float_bits(scaled) & 0x1FFFFFFF
-                sure = scaled > 1.2e-38 and ((exact and rest == 0.0) or abs(tail - 0x10000000) > 1)
+                middle = abs((float_bits(size) & 0x1FFFFFFF) - 0x10000000) <= 1
+                clear = (size > 1.2e-38) & ((not middle) | (exact & (rest == 0.0)))
             else:
-                slack = value * 2.0**-90
-                sure = scaled > 1e-300 and (
-                    exact or (value + (rest + slack) == value and value + (rest - slack) == value)
+                slack = abs(value) * 2.0**-90
+                clear = (size > 1e-300) & (
+                    exact | ((value + (rest + slack) == value) & (value + (rest - slack) == value))
                 )
-            if not sure:
+            sure[j] = clear | (h == 0.0)
+        for j in range(d):
+            if not sure[j]:
                 doubtful[n_doubtful] = c * d + j
                 n_doubtful += 1
     return n_doubtful
