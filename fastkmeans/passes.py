@@ -165,6 +165,14 @@ class Sums:
         return sum(int(self.total[c, t, j]) << (32 * t) for t in range(self.digits))
 
 
+def ahead(rows: NDArray[Any], count: int) -> tuple[int, int]:
+    """Where rows lie, and how many bytes per feature to fetch for the next `count` of them; nothing unless in C order.
+
+    The address is for prefetching alone, which can't fault: `rows` need not outlive it.
+    """
+    return (rows.ctypes.data, 64 * -(-rows.itemsize * count // 64)) if rows.flags.c_contiguous else (0, 0)
+
+
 def pass_lanes(data: Data, k: int) -> int:
     return data.lanes(float(data.n) * data.d * (k + 16), data.n)
 
@@ -202,11 +210,22 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
             bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped, k)
             width = simd.lanes(p.width)
             if p.orientation == "points":
-                shared = (width, *head, scale, np.tile(f.shift, -(-256 // d)), p.groups, p.tiles, *bounds, *tail)
+                points = 3 * p.width
+                shared = (
+                    width,
+                    *head,
+                    scale,
+                    np.tile(f.shift, -(-256 // d)),
+                    p.groups,
+                    p.tiles,
+                    *bounds,
+                    *ahead(rows, points),
+                    *tail,
+                )
                 threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, private)
             else:
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
-                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *tail)
+                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 12), *tail)
                 threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, private)
         if sums is not None:
             if before is not None:

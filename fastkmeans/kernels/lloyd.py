@@ -275,9 +275,9 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, clu
 @kernel
 def points_lane(
     width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped,
-    k, labels, update, scale, sums, cluster_weights, touched, counts,
+    k, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
-    """The pass with lanes = points, for d <= CHUNK features."""
+    """The pass with lanes = points, for d <= CHUNK features; ahead, step: as in centers_lane, for a panel."""
     n, d = X.shape
     lanes = len(width)
     points = PANEL * lanes
@@ -302,8 +302,10 @@ def points_lane(
             last = min(i + STRIP * points, hi)
             pack_strip(width, X, i, last, pack_scale, tiled_shift, rows, panels)
             for t in range((last - i + points - 1) // points):
-                panel_norms(panels, t * size, points, d, squares, i - lo + t * points)
-                assign_panel(width, panels, t * size, tiles, halves, d, n_tiles, v1, v2, new, i - lo + t * points)
+                at = i - lo + t * points
+                panel_norms(width, panels, t * size, d, squares, at)
+                next_strip = ahead + (i + (STRIP + t) * points) * X.strides[0]
+                assign_panel(width, panels, t * size, tiles, halves, d, n_tiles, v1, v2, new, at, next_strip, step)
         count = certify(v1, v2, squares, hi - lo, cutoff, unsure, doubtful)
         for q in range(count):
             r = doubtful[q]
@@ -326,13 +328,17 @@ def points_lane(
 @kernel
 def centers_lane(
     width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-    tiles_per_block, labels, update, scale, sums, cluster_weights, touched, counts,
+    tiles_per_block, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
-    """The pass with lanes = centers."""
+    """The pass with lanes = centers.
+
+    ahead, step: address of X and bytes of 12 rows per feature to prefetch, or 0 where rows do not follow each other.
+    """
     n, d = X.shape
     lanes = len(width)
     block = tiles_per_block * ROWS
     size = (d + CHUNK - 1) // CHUNK * ROWS * CHUNK
+    stride = X.strides[0]
     y = np.empty(tiles_per_block * size, np.float32)
     state = np.empty(block * 2 * lanes, np.float32)
     which = np.empty(block * lanes, np.int32)
@@ -352,18 +358,17 @@ def centers_lane(
             break
         hi = min(lo + block, n)
         n_tiles = (hi - lo + ROWS - 1) // ROWS
-        for t in range(n_tiles):
-            pack_tile(X, lo + t * ROWS, min(lo + (t + 1) * ROWS, hi), pack_scale, shift, y, t * size)
-            tile_norms(width, y, t * size, d, squares, t * ROWS)
-        state[:] = -np.inf
-        which[:] = 0
         for g in range(0, n_groups, sweep):
             for t in range(n_tiles):
+                if g == 0:
+                    pack_tile(X, lo + t * ROWS, min(lo + (t + 1) * ROWS, hi), pack_scale, shift, y, t * size)
+                    tile_norms(width, y, t * size, d, squares, t * ROWS)
                 assign_tile(
                     width, y, t * size, groups, g * d * lanes, halves, g * lanes, d, min(sweep, n_groups - g), g,
-                    state, which, t * ROWS, totals,
+                    state, which, t * ROWS, totals, ahead + (lo + (t + 1) * ROWS) * stride, step,
                 )  # fmt: skip
-        finish_tile(width, state, which, 0, n_tiles * ROWS, v1, v2, new, 0)
+                if g + sweep >= n_groups:
+                    finish_tile(width, state, which, t * ROWS, v1, v2, new, t * ROWS)
         count = certify(v1, v2, squares, hi - lo, cutoff, unsure, doubtful)
         for q in range(count):
             r = doubtful[q]

@@ -1,9 +1,9 @@
 """The register-blocked micro-kernels: y.c - h for a tile of rows against groups of centers, best and second best kept.
 
 For a row y and a center c, both packed (float32, shifted, scaled), the *fast value* is ``v = y.c - h`` with
-``h = |c|^2 / 2``: the nearest center has the largest v.  One pair is one chain of FMAs in feature order, cut every
-CHUNK features, whatever the orientation, the block shape or the lane width: the fast values have the same bits in all
-of them.
+``h = |c|^2 / 2``: the nearest center has the largest v.  One pair is one chain of FMAs that starts at -h and takes the
+features in order, cut every CHUNK features (later pieces start at 0), whatever the orientation, the block shape or the
+lane width: the fast values have the same bits in all of them.
 
 Two orientations:
 
@@ -44,19 +44,37 @@ def _update(b: Any, v: Any, index: Any, best: Any, second: Any, which: Any) -> t
     return b.select(better, v, best), second, b.select(better, index, which)
 
 
-def _rows_by_groups(b: Any, rows: int, groups: int, y: Any, c: Any, d: Any, width: int, totals: Any) -> list[Any]:
-    """Dot products of `rows` rows of a tile with `groups` groups: rows * groups vectors, in registers.
+def _rows_by_groups(
+    b: Any,
+    rows: int,
+    norms: list[Any],
+    y: Any,
+    c: Any,
+    d: Any,
+    width: int,
+    totals: Any,
+    ahead: tuple[Any, Any] | None = None,
+) -> list[Any]:
+    """Fast values of `rows` rows of a tile and the groups of these norms: rows * groups vectors, in registers.
 
     y points at the first row in the tile's first chunk, c at the first group; totals at scratch for as many vectors.
+    ahead: address to prefetch from and bytes per feature.
     """
     vtype = simd.vector(F32, width)
     zero = simd.const(vtype, 0.0)
+    groups = len(norms)
+    start = [b.fsub(simd.const(vtype, -0.0), norm) for norm in norms] * rows
     stride = b.mul(d, _int(width))
     last = b.sub(b.udiv(b.add(d, _int(CHUNK - 1)), _int(CHUNK)), _int(1))
     cells = [(r, g) for r in range(rows) for g in range(groups)]
 
-    def chunk_dots(y_chunk: Any, c_chunk: Any, count: Any) -> list[Any]:
-        with Loop(b, _int(0), count, _int(1), [zero] * len(cells)) as loop:
+    def chunk_dots(y_chunk: Any, c_chunk: Any, count: Any, first: Any) -> list[Any]:
+        is_first = b.icmp_signed("==", first, _int(0))
+        with Loop(b, _int(0), count, _int(1), [b.select(is_first, value, zero) for value in start]) as loop:
+            if ahead is not None:
+                address = b.add(ahead[0], b.mul(b.add(first, loop.i), ahead[1]))
+                simd.prefetch(b, address)
+                simd.prefetch(b, b.add(address, _int(64)))
             at_feature = simd.at(b, c_chunk, b.mul(loop.i, _int(width)))
             vectors = [simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype) for g in range(groups)]
             acc = list(loop.values)
@@ -78,6 +96,7 @@ def _rows_by_groups(b: Any, rows: int, groups: int, y: Any, c: Any, d: Any, widt
             simd.at(b, y, b.mul(chunks.i, _int(ROWS * CHUNK))),
             simd.at(b, c, b.mul(chunks.i, _int(CHUNK * width))),
             _int(CHUNK),
+            b.mul(chunks.i, _int(CHUNK)),
         )
         for i, value in enumerate(sums):
             slot = simd.at(b, totals, i * width)
@@ -87,6 +106,7 @@ def _rows_by_groups(b: Any, rows: int, groups: int, y: Any, c: Any, d: Any, widt
         simd.at(b, y, b.mul(last, _int(ROWS * CHUNK))),
         simd.at(b, c, b.mul(last, _int(CHUNK * width))),
         b.sub(d, b.mul(last, _int(CHUNK))),
+        b.mul(last, _int(CHUNK)),
     )
     before = b.block
     carry, done = b.append_basic_block("carry"), b.append_basic_block("done")
@@ -110,13 +130,15 @@ def _block_rows(width: int) -> int:
 
 
 @intrinsic
-def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state, which, s0, totals):
-    """Update the running best of the ROWS rows of one tile with `n_groups` groups of centers.
+def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state, which, s0, totals, ahead, step):
+    """Update the running best of the ROWS rows of one tile with `n_groups` groups of centers; the first call starts it.
 
     width: lanes(w).  y, y0: packed rows and offset of the tile.  c, c0, h, h0: packed groups, halved squared norms.
-    first: number of the first group, as it enters `which`.  state (float32): per row best and second best, a vector
-    each; which (int32): per row the group of the best; s0: the first row's place in both, in vectors of `which`.
-    totals: scratch of ROWS * 2 vectors.
+    first: number of the first group, as it enters `which`; 0 starts afresh.  state (float32): per row best and second
+    best, a vector each; which (int32): per row the group of the best; s0: the first row's place in both, in vectors of
+    `which`.
+    totals: scratch of ROWS * 2 vectors.  ahead, step: address of what the next tile is packed from, and its bytes per
+    feature, fetched meanwhile; a step of 0 fetches nothing.
     """
 
     def codegen(context, b, signature, args):
@@ -128,16 +150,28 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
         y_tile, d_, n, first_ = simd.at(b, py, args[2]), args[7], args[8], args[9]
         stride = b.mul(d_, _int(w))
         rows = _block_rows(w)
+        with b.if_then(b.icmp_signed("==", first_, _int(0))):
+            low, none = simd.const(vtype, float("-inf")), simd.const(itype, 0)
+            for r in range(ROWS):
+                place = b.mul(b.add(args[12], _int(r)), _int(w))
+                p_best = simd.at(b, ps, b.mul(place, _int(2)))
+                simd.store(b, low, p_best)
+                simd.store(b, low, simd.at(b, p_best, w))
+                simd.store(b, none, simd.at(b, pw, place))
 
         def run(groups: int, start: Any, stop: Any) -> None:
-            with Loop(b, start, stop, _int(groups), []) as loop:
+            # the groups' numbers are carried as a vector: LLVM would broadcast a scalar again for every row
+            number = simd.splat(b, b.trunc(b.add(first_, start), I32), w)
+            with Loop(b, start, stop, _int(groups), [number]) as loop:
                 c_group = simd.at(b, simd.at(b, pc, args[4]), b.mul(loop.i, stride))
                 h_group = simd.at(b, simd.at(b, ph, args[6]), b.mul(loop.i, _int(w)))
                 norms = [simd.load(b, simd.at(b, h_group, g * w), vtype) for g in range(groups)]
-                number = b.trunc(b.add(first_, loop.i), I32)
-                numbers = [simd.splat(b, b.add(number, ir.Constant(I32, g)), w) for g in range(groups)]
+                numbers = [b.add(loop.values[0], simd.const(itype, g)) for g in range(groups)]
                 for r0 in range(0, ROWS, rows):
-                    sums = _rows_by_groups(b, rows, groups, simd.at(b, y_tile, r0 * CHUNK), c_group, d_, w, pt)
+                    # only the first groups have anything to fetch; the others ask for one line again and again
+                    step = b.select(b.icmp_signed("==", loop.i, _int(0)), args[15], _int(0))
+                    y_rows = simd.at(b, y_tile, r0 * CHUNK)
+                    values = _rows_by_groups(b, rows, norms, y_rows, c_group, d_, w, pt, (args[14], step))
                     for r in range(rows):
                         place = b.add(args[12], _int(r0 + r))
                         p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
@@ -146,12 +180,12 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
                         best, second = simd.load(b, p_best, vtype), simd.load(b, p_second, vtype)
                         index = simd.load(b, p_which, itype)
                         for g in range(groups):
-                            v = b.fsub(sums[r * groups + g], norms[g])
-                            best, second, index = _update(b, v, numbers[g], best, second, index)
+                            value = values[r * groups + g]
+                            best, second, index = _update(b, value, numbers[g], best, second, index)
                         simd.store(b, best, p_best)
                         simd.store(b, second, p_second)
                         simd.store(b, index, p_which)
-                loop.next([])
+                loop.next([b.add(loop.values[0], simd.const(itype, groups))])
 
         even = b.and_(n, _int(-2))
         run(2, _int(0), even)
@@ -159,7 +193,7 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, y, i8, c, i8, h, i8, i8, i8, i8, state, which, i8, totals), codegen
+    return types.void(width, y, i8, c, i8, h, i8, i8, i8, i8, state, which, i8, totals, i8, i8), codegen
 
 
 @intrinsic
@@ -178,9 +212,9 @@ def tile_values(typingctx, width, y, y0, c, h, d, n_groups, out, o0, totals):
             norm = simd.load(b, simd.at(b, ph, first), simd.vector(F32, w))
             for r0 in range(0, ROWS, rows):
                 start = simd.at(b, simd.at(b, py, args[2]), r0 * CHUNK)
-                for r, total in enumerate(_rows_by_groups(b, rows, 1, start, c_group, d_, w, pt)):
+                for r, value in enumerate(_rows_by_groups(b, rows, [norm], start, c_group, d_, w, pt)):
                     place = b.add(b.mul(b.mul(n, _int(w)), _int(r0 + r)), first)
-                    simd.store(b, b.fsub(total, norm), simd.at(b, simd.at(b, po, args[8]), place))
+                    simd.store(b, value, simd.at(b, simd.at(b, po, args[8]), place))
             loop.next([])
         return context.get_dummy_value()
 
@@ -202,39 +236,51 @@ def lanes_above(typingctx, width, values, o0, threshold):
 
 
 @intrinsic
-def finish_tile(typingctx, width, state, which, s0, n_rows, v1, v2, label, o0):
-    """The horizontal step: best, second best and index of the best of rows s0.. into v1, v2, label at o0.. ."""
+def finish_tile(typingctx, width, state, which, s0, v1, v2, label, o0):
+    """The horizontal step for the ROWS rows of a tile, s0.. in the state: best, second best and index of the best.
+
+    v1, v2 (float32) and label (int32) OUT at o0; state and which as assign_tile leaves them.
+    """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
         types_ = signature.args
-        ps, pw, p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (1, 2, 5, 6, 7))
+        ps, pw, p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (1, 2, 4, 5, 6))
         lane = ir.Constant(itype, [ir.Constant(I32, i) for i in range(w)])
         top = simd.const(itype, 2**31 - 1)
 
         def lower(b: Any, x: Any, y: Any) -> Any:
             return b.select(b.icmp_signed("<", x, y), x, y)
 
-        with Loop(b, _int(0), args[4], _int(1), []) as loop:
-            place = b.add(args[3], loop.i)
-            p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
-            best, second = simd.load(b, p_best, vtype), simd.load(b, simd.at(b, p_best, w), vtype)
-            index = simd.load(b, simd.at(b, pw, b.mul(place, _int(w))), itype)
-            index = b.add(b.mul(index, simd.const(itype, w)), lane)
-            first = simd.fold(b, best, simd.maximum)
-            is_first = b.fcmp_ordered("==", best, simd.splat(b, first, w))
-            chosen = simd.fold(b, b.select(is_first, index, top), lower)
-            rest = b.select(b.icmp_signed("==", index, simd.splat(b, chosen, w)), second, best)
-            out = b.add(args[8], loop.i)
-            b.store(first, simd.at(b, p1, out))
-            b.store(simd.fold(b, rest, simd.maximum), simd.at(b, p2, out))
-            b.store(chosen, simd.at(b, pl, out))
-            loop.next([])
+        batch = simd.batch_rows(w)
+        for r0 in range(0, ROWS, batch):
+            best, second, index = [], [], []
+            for r in range(r0, r0 + batch):
+                place = b.add(args[3], _int(r))
+                p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
+                best.append(simd.load(b, p_best, vtype))
+                second.append(simd.load(b, simd.at(b, p_best, w), vtype))
+                group = simd.load(b, simd.at(b, pw, b.mul(place, _int(w))), itype)
+                index.append(b.add(b.mul(group, simd.const(itype, w)), lane))
+            first = simd.fold_rows(b, best, simd.maximum)
+            candidates = []
+            for r in range(batch):
+                is_first = b.fcmp_ordered("==", best[r], simd.shuffle(b, first, first, [r] * w))
+                candidates.append(b.select(is_first, index[r], top))
+            chosen = simd.fold_rows(b, candidates, lower)
+            rest = []
+            for r in range(batch):
+                is_chosen = b.icmp_signed("==", index[r], simd.shuffle(b, chosen, chosen, [r] * w))
+                rest.append(b.select(is_chosen, second[r], best[r]))
+            runner_up = simd.fold_rows(b, rest, simd.maximum)
+            for pointer, values in ((p1, first), (p2, runner_up), (pl, chosen)):
+                rows = simd.shuffle(b, values, values, list(range(batch)))
+                simd.store(b, rows, simd.at(b, simd.at(b, pointer, args[7]), r0))
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, state, which, i8, i8, v1, v2, label, i8), codegen
+    return types.void(width, state, which, i8, v1, v2, label, i8), codegen
 
 
 @intrinsic
@@ -255,12 +301,17 @@ def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):
         def run(groups: int, start: Any, stop: Any) -> None:
             with Loop(b, start, stop, _int(groups), []) as loop:
                 c_group = simd.at(b, pc, b.mul(loop.i, stride))
+                places = [b.mul(b.add(loop.i, _int(g)), _int(w)) for g in range(groups)]
+                norms = [simd.load(b, simd.at(b, ph, place), vtype) for place in places]
+                begin = [b.fsub(simd.const(vtype, -0.0), norm) for norm in norms]
                 with Loop(b, _int(0), n_chunks, _int(1), [zero] * groups) as chunks:
                     y_chunk = simd.at(b, y_row, b.mul(chunks.i, _int(ROWS * CHUNK)))
                     c_chunk = simd.at(b, c_group, b.mul(chunks.i, _int(CHUNK * w)))
                     left = b.sub(d_, b.mul(chunks.i, _int(CHUNK)))
                     count = b.select(b.icmp_signed("<", left, _int(CHUNK)), left, _int(CHUNK))
-                    with Loop(b, _int(0), count, _int(1), [zero] * groups) as features:
+                    is_first = b.icmp_signed("==", chunks.i, _int(0))
+                    begin_here = [b.select(is_first, value, zero) for value in begin]
+                    with Loop(b, _int(0), count, _int(1), begin_here) as features:
                         value = simd.splat(b, b.load(simd.at(b, y_chunk, features.i)), w)
                         at_feature = simd.at(b, c_chunk, b.mul(features.i, _int(w)))
                         acc = [
@@ -270,12 +321,9 @@ def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):
                         features.next(acc)
                     sums = features.results
                     # the first chunk is taken as it is, as in the blocked form: 0 + x would lose the sign of -0
-                    is_first = b.icmp_signed("==", chunks.i, _int(0))
                     chunks.next([b.select(is_first, s, b.fadd(t, s)) for t, s in zip(chunks.values, sums, strict=True)])
-                for g, total in enumerate(chunks.results):
-                    place = b.mul(b.add(loop.i, _int(g)), _int(w))
-                    norm = simd.load(b, simd.at(b, ph, place), vtype)
-                    simd.store(b, b.fsub(total, norm), simd.at(b, po, place))
+                for place, value in zip(places, chunks.results, strict=True):
+                    simd.store(b, value, simd.at(b, po, place))
                 loop.next([])
 
         whole = b.and_(n, _int(-4))
@@ -288,10 +336,11 @@ def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):
 
 
 @intrinsic
-def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0):
+def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step):
     """Best, second best and index of the best for the PANEL * w points of one panel, into v1, v2, label at o0.
 
     p: panels, ``[d][PANEL * w]`` at p0.  c: center tiles ``[n_tiles][d][CENTERS]``; h: halved squared norms.
+    ahead, step: address of what a later panel is packed from, and its bytes per feature, fetched meanwhile.
     """
 
     def codegen(context, b, signature, args):
@@ -302,13 +351,23 @@ def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0):
         pp, pc, ph = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4))
         p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (7, 8, 9))
         d_, n = args[5], args[6]
-        zero, low = simd.const(vtype, 0.0), simd.const(vtype, float("-inf"))
+        low = simd.const(vtype, float("-inf"))
         for v0 in range(0, PANEL, panel):
             points = simd.at(b, pp, b.add(args[2], _int(v0 * w)))
-            start = [low] * (2 * panel) + [simd.const(itype, 0)] * panel
+            # the number of the tile's first center is carried as a vector: LLVM would broadcast a scalar for every use
+            start = [low] * (2 * panel) + [simd.const(itype, 0)] * (panel + 1)
             with Loop(b, _int(0), n, _int(1), start) as tiles:
                 c_tile = simd.at(b, pc, b.mul(tiles.i, b.mul(d_, _int(CENTERS))))
-                with Loop(b, _int(0), d_, _int(1), [zero] * (panel * CENTERS)) as features:
+                h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
+                begin = []
+                for t in range(CENTERS):
+                    begin += [simd.splat(b, b.fsub(ir.Constant(F32, -0.0), b.load(simd.at(b, h_tile, t))), w)] * panel
+                # only the first tile has anything to fetch; the others ask for one line again and again
+                step = b.select(b.icmp_signed("==", tiles.i, _int(0)), args[12], _int(0))
+                with Loop(b, _int(0), d_, _int(1), begin) as features:
+                    address = b.add(args[11], b.mul(features.i, step))
+                    for line in range(PANEL):
+                        simd.prefetch(b, b.add(address, _int(64 * line)))
                     here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
                     vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(panel)]
                     c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
@@ -319,16 +378,13 @@ def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0):
                             acc[t * panel + v] = simd.fma(b, value, vectors[v], acc[t * panel + v])
                     features.next(acc)
                 best, second = list(tiles.values[:panel]), list(tiles.values[panel : 2 * panel])
-                index = list(tiles.values[2 * panel :])
-                h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
-                number = b.trunc(b.mul(tiles.i, _int(CENTERS)), I32)
+                index, number = list(tiles.values[2 * panel : -1]), tiles.values[-1]
                 for t in range(CENTERS):
-                    norm = simd.splat(b, b.load(simd.at(b, h_tile, t)), w)
-                    this = simd.splat(b, b.add(number, ir.Constant(I32, t)), w)
+                    this = b.add(number, simd.const(itype, t))
                     for v in range(panel):
-                        value = b.fsub(features.results[t * panel + v], norm)
+                        value = features.results[t * panel + v]
                         best[v], second[v], index[v] = _update(b, value, this, best[v], second[v], index[v])
-                tiles.next(best + second + index)
+                tiles.next([*best, *second, *index, b.add(number, simd.const(itype, CENTERS))])
             for v in range(panel):
                 out = b.add(args[10], _int((v0 + v) * w))
                 simd.store(b, tiles.results[v], simd.at(b, p1, out))
@@ -337,4 +393,4 @@ def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0):
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, p, i8, c, h, i8, i8, v1, v2, label, i8), codegen
+    return types.void(width, p, i8, c, h, i8, i8, v1, v2, label, i8, i8, i8), codegen

@@ -64,19 +64,20 @@ def _tile_norms(typingctx, width, y, y0, d, norms, o0):
         chunk, zero = ir_int(CHUNK), simd.const(vtype, 0.0)
         y_tile = simd.at(b, py, args[2])
         n_chunks = b.udiv(b.add(args[3], ir_int(CHUNK - 1)), chunk)
-        for r0 in range(0, ROWS, 4):
-            with Loop(b, ir_int(0), n_chunks, ir_int(1), [zero] * 4) as chunks:
+        batch = simd.batch_rows(w)
+        for r0 in range(0, ROWS, batch):
+            with Loop(b, ir_int(0), n_chunks, ir_int(1), [zero] * batch) as chunks:
                 start = simd.at(b, y_tile, b.mul(chunks.i, ir_int(ROWS * CHUNK)))
                 left = b.sub(args[3], b.mul(chunks.i, chunk))
                 count = b.select(b.icmp_signed("<", left, chunk), left, chunk)
                 with Loop(b, ir_int(0), count, ir_int(w), list(chunks.values)) as features:
                     here = simd.at(b, start, features.i)
-                    vectors = [simd.load(b, simd.at(b, here, (r0 + r) * CHUNK), vtype) for r in range(4)]
+                    vectors = [simd.load(b, simd.at(b, here, (r0 + r) * CHUNK), vtype) for r in range(batch)]
                     features.next([simd.fma(b, v, v, a) for v, a in zip(vectors, features.values, strict=True)])
                 chunks.next(features.results)
-            for r, total in enumerate(chunks.results):
-                value = simd.fold(b, total, lambda b, x, y: b.fadd(x, y))
-                b.store(value, simd.at(b, simd.at(b, pn, args[5]), r0 + r))
+            totals = simd.fold_rows(b, chunks.results, lambda b, x, y: b.fadd(x, y))
+            rows = simd.shuffle(b, totals, totals, list(range(batch)))
+            simd.store(b, rows, simd.at(b, simd.at(b, pn, args[5]), r0))
         return context.get_dummy_value()
 
     i8 = types.int64
@@ -210,16 +211,25 @@ def panel_size(lanes, d):
     return (d + 3) // 4 * 4 * PANEL * lanes
 
 
-@kernel
-def panel_norms(panels, p0, points, d, norms, o0):
-    """Squared norms of the points of the panel at p0, up to rounding, into norms at o0: float32."""
-    start, out, n = np.uint64(p0), np.uint64(o0), np.uint64(points)
-    for p in range(n):
-        norms[out + p] = panels[start + p] * panels[start + p]
-    for j in range(np.uint64(1), np.uint64(d)):
-        place = start + j * n
-        for p in range(n):
-            norms[out + p] += panels[place + p] * panels[place + p]
+@intrinsic
+def panel_norms(typingctx, width, panels, p0, d, norms, o0):
+    """Squared norms of the PANEL * w points of the panel at p0, up to rounding, into norms (float32) at o0."""
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        pp, pn = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
+        start, out = simd.at(b, pp, args[2]), simd.at(b, pn, args[5])
+        with Loop(b, ir_int(0), args[3], ir_int(1), [simd.const(vtype, 0.0)] * PANEL) as features:
+            here = simd.at(b, start, b.mul(features.i, ir_int(PANEL * w)))
+            vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
+            features.next([simd.fma(b, x, x, a) for x, a in zip(vectors, features.values, strict=True)])
+        for v, total in enumerate(features.results):
+            simd.store(b, total, simd.at(b, out, v * w))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, panels, i8, i8, norms, i8), codegen
 
 
 def tile_size(d: int) -> int:

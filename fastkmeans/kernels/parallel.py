@@ -28,24 +28,25 @@ def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, su
 @kernel(parallel=True)
 def points_parallel(
     n, width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
-    grouped, k, labels, update, scale, sums, cluster_weights, touched, counts,
+    grouped, k, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
         points_lane(
             width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
-            grouped, k, labels, update, scale, sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+            grouped, k, ahead, step, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
 
 @kernel(parallel=True)
 def centers_parallel(
     n, width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-    tiles_per_block, labels, update, scale, sums, cluster_weights, touched, counts,
+    tiles_per_block, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
         centers_lane(
             width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-            tiles_per_block, labels, update, scale,
+            tiles_per_block, ahead, step, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import NativeValue, intrinsic, models, overload, register_model, typeof_impl, unbox
 
 F32 = ir.FloatType()
@@ -161,8 +161,6 @@ def splat(b: Any, scalar: Any, width: int) -> Any:
 
 def call(b: Any, name: str, result: ir.Type, arguments: list[Any]) -> Any:
     """Call an LLVM intrinsic by its full name; llvmlite cannot declare one over vectors by itself."""
-    import numba.core.cgutils as cgutils
-
     function_type = ir.FunctionType(result, [a.type for a in arguments])
     return b.call(cgutils.get_or_insert_function(b.module, function_type, name), arguments)
 
@@ -174,6 +172,14 @@ def suffix(vtype: ir.Type) -> str:
 
 def fma(b: Any, x: Any, y: Any, z: Any) -> Any:
     return call(b, f"llvm.fma.{suffix(x.type)}", x.type, [x, y, z])
+
+
+def prefetch(b: Any, address: Any) -> None:
+    """Ask for the line at an address (i64) to be read soon; any address is allowed."""
+    pointer = b.inttoptr(address, ir.IntType(8).as_pointer())
+    hints = [ir.Constant(I32, value) for value in (0, 2, 1)]  # read, second-level cache, data
+    function_type = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+    b.call(cgutils.get_or_insert_function(b.module, function_type, "llvm.prefetch.p0"), [pointer, *hints])
 
 
 def maximum(b: Any, x: Any, y: Any) -> Any:
@@ -196,6 +202,33 @@ def fold(b: Any, x: Any, combine: Any) -> Any:
         width //= 2
         x = combine(b, shuffle(b, x, x, list(range(width))), shuffle(b, x, x, list(range(width, 2 * width))))
     return b.extract_element(x, ir.Constant(I32, 0))
+
+
+def batch_rows(width: int) -> int:
+    """Rows of a tile that fold_rows takes at a time."""
+    return {16: 12, 8: 6, 4: 4}[width]
+
+
+def fold_rows(b: Any, rows: list[Any], combine: Any) -> Any:
+    """Reduce each of up to w vectors: lane i of the result is the fold of rows[i].
+
+    Pairs of vectors are halved into one, so that w of them cost w - 1 steps rather than w log w.
+    """
+    width = rows[0].type.count
+    segment = width
+    while segment > 1:
+        half = segment // 2
+        if len(rows) % 2:
+            rows = [*rows, rows[-1]]
+        starts = [source + start for source in (0, width) for start in range(0, width, segment)]
+        low = [start + i for start in starts for i in range(half)]
+        high = [i + half for i in low]
+        rows = [
+            combine(b, shuffle(b, x, y, low), shuffle(b, x, y, high))
+            for x, y in zip(rows[::2], rows[1::2], strict=True)
+        ]
+        segment = half
+    return rows[0]
 
 
 class Loop:
