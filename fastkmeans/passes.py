@@ -170,7 +170,7 @@ def ahead(rows: NDArray[Any], count: int) -> tuple[int, int]:
 
     The address is for prefetching alone, which can't fault: `rows` need not outlive it.
     """
-    return (rows.ctypes.data, 64 * -(-rows.itemsize * count // 64)) if rows.flags.c_contiguous else (0, 0)
+    return (rows.ctypes.data, rows.itemsize * count) if rows.flags.c_contiguous else (0, 0)
 
 
 def pass_lanes(data: Data, k: int) -> int:
@@ -225,7 +225,7 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
                 threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, private)
             else:
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
-                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 12), *tail)
+                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 6), *tail)
                 threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, private)
         if sums is not None:
             if before is not None:
@@ -279,7 +279,10 @@ def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) 
     largest = np.zeros((n_lanes, 1))
     for lo, hi, rows in data.ranges(16.0 * data.d):
         shared = (rows, new_counter(), centers, labels[lo:hi], data.weights_of(lo, hi), out[lo:hi])
-        threads.share(n_lanes, parallel.distances_parallel, canonical.distances_lane, shared, (largest,))
+        if data.d < 12 or simd.lane_width() == 1 or is_small(data, 1):
+            threads.share(n_lanes, parallel.distances_parallel, canonical.distances_lane, shared, (largest,))
+        else:
+            threads.share(n_lanes, parallel.wide_distances_parallel, canonical.wide_distances_lane, shared, (largest,))
     return out, float(largest.max())
 
 

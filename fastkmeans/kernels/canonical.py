@@ -21,6 +21,8 @@ from .pack import load_row
 from .simd import F64, I64, Loop, fetch_add
 
 GROUP = 8  # centers a group
+WIDE_ROWS = 16  # rows whose distances are added side by side: two chains of additions hide each other's latency
+WIDE = 64  # features of their differences that lie in scratch at a time
 
 
 def group_centers(centers: NDArray[Any]) -> NDArray[np.float64]:
@@ -184,42 +186,101 @@ def distances_lane(X, counter, centers, labels, weights, out, largest):
 
     X (n, d) any dtype, counter (1,) int64 INOUT, centers (k, d), labels (n,) int32, weights (n,) int64 or (0,) for ones
     IN; out (n,) float64 OUT, largest (1,) float64 INOUT.
-    The order of additions within a row is fixed, so lanes run over rows: few features vectorise over the rows of a
-    block, many are added for four rows at a time, which hides the latency of the sum.
+    The order of additions within a row is fixed, so lanes run over the rows of a block.
     """
-    n, d = np.uint64(X.shape[0]), np.uint64(X.shape[1])
-    weighted = weights.shape[0] > 0
-    one, four = np.uint64(1), np.uint64(4)
+    n, d = X.shape
     while True:
         start = fetch_add(counter, 1024)
-        if start >= X.shape[0]:
+        if start >= n:
             break
-        first = np.uint64(start)
-        last = min(first + np.uint64(1024), n)
-        whole = first
-        if d >= 12:
-            whole += (last - first) // four * four
-            for i in range(first, whole, four):
-                a, b, c = i + one, i + one + one, i + four - one
-                l0, l1 = np.uint64(labels[i]), np.uint64(labels[a])
-                l2, l3 = np.uint64(labels[b]), np.uint64(labels[c])
-                s0 = s1 = s2 = s3 = 0.0
-                for j in range(d):
-                    t0 = np.float64(X[i, j]) - np.float64(centers[l0, j])
-                    t1 = np.float64(X[a, j]) - np.float64(centers[l1, j])
-                    t2 = np.float64(X[b, j]) - np.float64(centers[l2, j])
-                    t3 = np.float64(X[c, j]) - np.float64(centers[l3, j])
-                    s0 += t0 * t0
-                    s1 += t1 * t1
-                    s2 += t2 * t2
-                    s3 += t3 * t3
-                out[i], out[a], out[b], out[c] = s0, s1, s2, s3
-        for i in range(whole, last):
+        first, last = np.uint64(start), np.uint64(min(start + 1024, n))
+        for i in range(first, last):
             out[i] = 0.0
-        for j in range(d):
-            for i in range(whole, last):
+        for j in range(np.uint64(d)):
+            for i in range(first, last):
                 t = np.float64(X[i, j]) - np.float64(centers[np.uint64(labels[i]), j])
                 out[i] += t * t
-        for i in range(first, last):
-            if not weighted or weights[i] > 0:
-                largest[0] = max(largest[0], out[i])
+        note_largest(out, weights, first, last, largest)
+
+
+@kernel
+def note_largest(values, weights, first, last, largest):
+    """largest[0] = the largest of values[first:last] over rows of positive weight, if above what it was."""
+    weighted = weights.shape[0] > 0
+    for i in range(first, last):
+        if not weighted or weights[i] > 0:
+            largest[0] = max(largest[0], values[i])
+
+
+@intrinsic
+def _add_in_order(typingctx, terms, count, sums, s0):
+    """sums[s0 + r] += terms[r, 0] + terms[r, 1] + ..., one after the other, for WIDE_ROWS rows.
+
+    terms (WIDE_ROWS, WIDE) float64, of which `count` columns, a multiple of 8, are added; sums float64.
+    Blocks of 8 x 8 are transposed in registers, so that lanes run over rows while each row is added in order.
+    """
+
+    def codegen(context, b, signature, args):
+        vtype = simd.vector(F64, 8)
+        pt, ps = (simd.data(context, b, signature.args[i], args[i]) for i in (0, 2))
+        out = simd.at(b, ps, args[3])
+        start = [simd.load(b, simd.at(b, out, r), vtype) for r in range(0, WIDE_ROWS, 8)]
+
+        def transpose(rows: list[Any]) -> list[Any]:
+            for span in (1, 2, 4):
+                low = [(i & ~span) + (8 if i & span else 0) for i in range(8)]
+                high = [i + span for i in low]
+                done = list(rows)
+                for r in range(8):
+                    if not r & span:
+                        done[r] = simd.shuffle(b, rows[r], rows[r + span], low)
+                        done[r + span] = simd.shuffle(b, rows[r], rows[r + span], high)
+                rows = done
+            return rows
+
+        with Loop(b, ir.Constant(I64, 0), args[1], ir.Constant(I64, 8), start) as loop:
+            sums = list(loop.values)
+            here = simd.at(b, pt, loop.i)
+            for block in range(WIDE_ROWS // 8):
+                rows = [simd.load(b, simd.at(b, here, (8 * block + r) * WIDE), vtype) for r in range(8)]
+                for column in transpose(rows):
+                    sums[block] = b.fadd(sums[block], column)
+            loop.next(sums)
+        for block, value in enumerate(loop.results):
+            simd.store(b, value, simd.at(b, out, 8 * block))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(terms, i8, sums, i8), codegen
+
+
+@kernel
+def wide_distances_lane(X, counter, centers, labels, weights, out, largest):
+    """distances_lane for many features: WIDE_ROWS rows at a time, differences by feature, sums by row."""
+    n, d = X.shape
+    terms = np.zeros((WIDE_ROWS, WIDE))
+    sums = np.empty(WIDE_ROWS)
+    while True:
+        start = fetch_add(counter, 16 * WIDE_ROWS)
+        if start >= n:
+            break
+        last = min(start + 16 * WIDE_ROWS, n)
+        for lo in range(start, last, WIDE_ROWS):
+            for r in range(WIDE_ROWS):
+                sums[r] = 0.0
+            for j0 in range(0, d, WIDE):
+                first = np.uint64(j0)
+                count = np.uint64(min(WIDE, d - j0))
+                padded = (count + np.uint64(7)) // np.uint64(8) * np.uint64(8)
+                for r in range(np.uint64(min(WIDE_ROWS, last - lo))):
+                    i = np.uint64(lo) + r
+                    c = np.uint64(labels[i])
+                    for j in range(count):
+                        t = np.float64(X[i, first + j]) - np.float64(centers[c, first + j])
+                        terms[r, j] = t * t
+                    for j in range(count, padded):
+                        terms[r, j] = 0.0
+                _add_in_order(terms, np.int64(padded), sums, 0)
+            for i in range(lo, min(lo + WIDE_ROWS, last)):
+                out[i] = sums[i - lo]
+        note_largest(out, weights, np.uint64(start), np.uint64(last), largest)

@@ -315,7 +315,7 @@ def points_lane(
             if k <= 4 * GROUP:
                 found = _all_groups(k, marked)
             else:
-                pack_tile(X, lo + r, lo + r + 1, pack_scale, tiled_shift, y, 0)
+                pack_tile(X, lo + r, lo + r + 1, pack_scale, tiled_shift, y, 0, 0, 0)
                 row_values(width, y, 0, groups, halves, d, n_groups, values)
                 found = _groups_above(values, k, np.float64(v1[r]) - allowed, marked)
             load_row(X, lo + r, row)
@@ -360,12 +360,14 @@ def centers_lane(
         n_tiles = (hi - lo + ROWS - 1) // ROWS
         for g in range(0, n_groups, sweep):
             for t in range(n_tiles):
-                if g == 0:
-                    pack_tile(X, lo + t * ROWS, min(lo + (t + 1) * ROWS, hi), pack_scale, shift, y, t * size)
+                here, row_end = lo + t * ROWS, min(lo + (t + 1) * ROWS, hi)
+                following = ahead + (here + ROWS) * stride
+                if g == 0:  # half of the next tile is fetched while packing, half while computing
+                    pack_tile(X, here, row_end, pack_scale, shift, y, t * size, following, step)
                     tile_norms(width, y, t * size, d, squares, t * ROWS)
                 assign_tile(
                     width, y, t * size, groups, g * d * lanes, halves, g * lanes, d, min(sweep, n_groups - g), g,
-                    state, which, t * ROWS, totals, ahead + (lo + (t + 1) * ROWS) * stride, step,
+                    state, which, t * ROWS, totals, following + step * d, step,
                 )  # fmt: skip
                 if g + sweep >= n_groups:
                     finish_tile(width, state, which, t * ROWS, v1, v2, new, t * ROWS)

@@ -72,9 +72,7 @@ def _rows_by_groups(
         is_first = b.icmp_signed("==", first, _int(0))
         with Loop(b, _int(0), count, _int(1), [b.select(is_first, value, zero) for value in start]) as loop:
             if ahead is not None:
-                address = b.add(ahead[0], b.mul(b.add(first, loop.i), ahead[1]))
-                simd.prefetch(b, address)
-                simd.prefetch(b, b.add(address, _int(64)))
+                simd.prefetch(b, b.add(ahead[0], b.mul(b.add(first, loop.i), ahead[1])))
             at_feature = simd.at(b, c_chunk, b.mul(loop.i, _int(width)))
             vectors = [simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype) for g in range(groups)]
             acc = list(loop.values)

@@ -16,7 +16,7 @@ from numba.extending import intrinsic, overload
 from . import simd
 from .jit import kernel
 from .micro import CHUNK, PANEL, ROWS
-from .simd import F32, I64, Loop
+from .simd import F32, I64, Loop, fetch_ahead
 
 STRIP = 8  # panels packed at a time
 
@@ -29,10 +29,11 @@ def load_row(X, i, row):
 
 
 @kernel
-def pack_tile(X, lo, hi, scale, shift, y, y0):
+def pack_tile(X, lo, hi, scale, shift, y, y0, ahead, step):
     """Rows lo..hi (at most ROWS) of X into the tile at y0; missing rows and the tail up to 16 features become 0.
 
     X (n, d) any dtype IN, scale and shift (d,) float32 or float64 IN, y float32 OUT as micro.py describes it.
+    ahead, step: address to fetch from meanwhile, and how many bytes per feature of the tile.
     Unsigned indices: Numba's test for negative ones would keep LLVM from vectorising.
     """
     d = X.shape[1]
@@ -42,6 +43,9 @@ def pack_tile(X, lo, hi, scale, shift, y, y0):
             j0 = np.uint64(chunk * CHUNK)
             count = min(CHUNK, d - chunk * CHUNK)
             place = np.uint64(y0 + (chunk * ROWS + r) * CHUNK)
+            part = ahead + (r * d + chunk * CHUNK) * step // ROWS
+            for line in range(0, CHUNK * step // ROWS, 64):
+                fetch_ahead(part + line)
             if lo + r < hi:
                 i = np.uint64(lo + r)
                 for j in range(np.uint64(count)):

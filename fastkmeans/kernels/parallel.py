@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numba import prange
 
-from .canonical import distances_lane, transform_lane
+from .canonical import distances_lane, transform_lane, wide_distances_lane
 from .exact import exponents_flat_lane, exponents_lane
 from .jit import kernel
 from .lloyd import centers_lane, own_clusters, plain_lane, points_lane
@@ -61,6 +61,12 @@ def own_parallel(n, X, old, new, weights, scale, n_digits, sums, cluster_weights
 def distances_parallel(n, X, counter, centers, labels, weights, out, largest):
     for lane in prange(n):
         distances_lane(X, counter, centers, labels, weights, out, largest[lane])
+
+
+@kernel(parallel=True)
+def wide_distances_parallel(n, X, counter, centers, labels, weights, out, largest):
+    for lane in prange(n):
+        wide_distances_lane(X, counter, centers, labels, weights, out, largest[lane])
 
 
 @kernel(parallel=True)

@@ -104,7 +104,7 @@ def candidates_lane(
             break
         for lo in range(start, min(start + block, n), ROWS):
             hi = min(lo + ROWS, n)
-            pack_tile(X, lo, hi, pack_scale, shift, y, 0)
+            pack_tile(X, lo, hi, pack_scale, shift, y, 0, 0, 0)
             tile_norms(width, y, 0, d, squares, 0)
             tile_values(width, y, 0, groups, halves, d, n_groups, fast, 0, totals)
             for i in range(lo, hi):

@@ -307,3 +307,14 @@ def from_bits(typingctx, bits):
         return b.bitcast(args[0], F64)
 
     return types.float64(types.int64), codegen
+
+
+@intrinsic
+def fetch_ahead(typingctx, address):
+    """Ask for the line at an address (int64) to be read soon; any address is allowed."""
+
+    def codegen(context, b, signature, args):
+        prefetch(b, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
