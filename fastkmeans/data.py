@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
-from .kernels import exact, parallel
+from .kernels import exact, parallel, simd
 from .points import Points, raise_nonfinite, raise_overflow, weight_grid
 
 RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK.  Tests make it small
 RANGE_WORK = 1e10  # multiply-adds a thread does in about 0.2 seconds, at a third of its peak
+PLAIN_SLOWER = 50.0  # how many times slower plain loops are
 SCAN_ROWS = 1 << 19  # rows whose exponents can be summed in one int64
 SHIFT_ROWS = 64  # rows whose median is the shift for packing
 NO_WEIGHTS = np.empty(0, np.int64)
@@ -135,7 +136,8 @@ class Data:
 
     def ranges(self, work_per_row: float) -> Iterator[tuple[int, int, Rows]]:
         """Ranges of rows for kernel calls of bounded length."""
-        rows = RANGE_ROWS or max(1 << 14, int(RANGE_WORK * self.n_threads / max(work_per_row, 1.0)))
+        work = RANGE_WORK if simd.lane_width() > 1 else RANGE_WORK / PLAIN_SLOWER
+        rows = RANGE_ROWS or max(1 << 12, int(work * self.n_threads / max(work_per_row, 1.0)))
         return self.points.ranges(min(rows, 1 << 26))
 
     def _scan(self, estimator: str | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

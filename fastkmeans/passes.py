@@ -21,6 +21,8 @@ from .kernels import canonical, exact, lloyd, parallel, simd
 PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
 NO_TILES = np.empty(0, np.float32)
+NO_CENTERS = np.empty((0, 0))
+NO_VALUES = np.empty(0)
 
 
 class Counts(NamedTuple):
@@ -177,15 +179,40 @@ def pass_lanes(data: Data, k: int) -> int:
     return data.lanes(float(data.n) * data.d * (k + 16), data.n)
 
 
-def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None) -> Counts:
+class Measure:
+    """Canonical squared distances to take while a pass has the rows at hand: a visit of the data saved.
+
+    Parameters
+    ----------
+    data : Data
+    centers : ndarray of shape (k, d)
+    kind : lloyd.TO_LABEL or lloyd.TO_FIRST
+        Distance of every row to the center of its label, or to centers[0].
+    """
+
+    def __init__(self, data: Data, centers: NDArray[Any], kind: int) -> None:
+        self.centers = centers.astype(np.float64, copy=False)
+        self.kind = kind
+        self.values = np.empty(data.n)
+        self.largest: float | None = None  # over rows of positive weight; None while nothing was measured
+
+
+def assign(
+    data: Data,
+    centers: NDArray[Any],
+    labels: NDArray[np.int32],
+    sums: Sums | None = None,
+    measure: Measure | None = None,
+) -> Counts:
     """Label every row with its nearest center, and move the rows whose label changed between the sums.
 
-    labels (n,) int32 INOUT: -1 where a row has none yet.
+    labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops serve this pass.
     """
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
     packed: dict[bool, Packed] = {}
-    counts = np.zeros((n_lanes, 4), np.int64)
+    counts = np.zeros((n_lanes, 3), np.int64)
+    largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned
     idle = sums is None or sums.owned
     lane_sums = np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_sums  # type: ignore[union-attr]
@@ -201,6 +228,9 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
         before = part.copy() if sums is not None and sums.owned else None
         tail = (part, update, data.grid.scale)
         head = (rows, weights, new_counter())
+        taken: tuple[Any, ...] = (lloyd.NOTHING, NO_CENTERS, NO_VALUES)
+        if measure is not None:
+            taken = (measure.kind, measure.centers, measure.values[lo:hi])
         if p.orientation == "plain":
             shared: tuple[Any, ...] = (*head, p.grouped, k, *tail)
             threads.share(n_lanes, parallel.plain_parallel, lloyd.plain_lane, shared, private)
@@ -220,13 +250,14 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
                     p.tiles,
                     *bounds,
                     *ahead(rows, points),
+                    *taken,
                     *tail,
                 )
-                threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, private)
+                threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, (*private, largest_sq))
             else:
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
-                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 6), *tail)
-                threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, private)
+                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 6), *taken, *tail)
+                threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, (*private, largest_sq))
         if sums is not None:
             if before is not None:
                 shared = (rows, before, part, weights, data.grid.scale, data.grid.digits)
@@ -236,6 +267,8 @@ def assign(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: S
                     n_lanes, parallel.own_parallel, lloyd.own_clusters, shared, private_touched, numbered=True
                 )
             sums.settle()
+    if measure is not None and not any(p.orientation == "plain" for p in packed.values()):
+        measure.largest = float(largest_sq.max())
     threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
     return Counts(int(counts[:, lloyd.CHANGED].sum()), int(counts[:, lloyd.DECIDED].sum()))
 
@@ -277,11 +310,14 @@ def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) 
     out = np.empty(data.n)
     n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
     largest = np.zeros((n_lanes, 1))
+    plain = data.d < 12 or simd.lane_width() == 1 or is_small(data, 1)
     for lo, hi, rows in data.ranges(16.0 * data.d):
-        shared = (rows, new_counter(), centers, labels[lo:hi], data.weights_of(lo, hi), out[lo:hi])
-        if data.d < 12 or simd.lane_width() == 1 or is_small(data, 1):
+        tail = (data.weights_of(lo, hi), out[lo:hi])
+        if plain:
+            shared: tuple[Any, ...] = (rows, new_counter(), centers, labels[lo:hi], *tail)
             threads.share(n_lanes, parallel.distances_parallel, canonical.distances_lane, shared, (largest,))
         else:
+            shared = (rows, new_counter(), centers.astype(np.float64, copy=False), labels[lo:hi], False, *tail)
             threads.share(n_lanes, parallel.wide_distances_parallel, canonical.wide_distances_lane, shared, (largest,))
     return out, float(largest.max())
 
@@ -298,21 +334,25 @@ def row_sum(data: Data, values: NDArray[np.float64], largest: float) -> RowSum:
     return RowSum(total, exponent + data.unit_exponent)
 
 
-def inertia(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) -> RowSum:
-    """The exact weighted sum of canonical squared distances to the center of each row's label."""
+def inertia(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], measure: Measure | None = None) -> RowSum:
+    """The exact weighted sum of canonical squared distances to the center of each row's label.
+
+    measure: the same distances, if a pass has already taken them.
+    """
+    if measure is not None and measure.largest is not None:
+        return row_sum(data, measure.values, measure.largest)
     return row_sum(data, *own_distances(data, centers, labels))
 
 
-def mean_and_scatter(data: Data, sums: Sums) -> tuple[NDArray[np.float64], float]:
-    """The mean of all rows, rounded to float64, and the weighted sum of squared distances to it."""
+def mean_of_rows(data: Data, sums: Sums) -> NDArray[np.float64]:
+    """The weighted mean of all rows, rounded to float64 once."""
     float64 = np.dtype(np.float64)
-    mean = np.array(
+    return np.array(
         [
             round_ratio(total, data.total_weight, int(exponent), float64)
             for total, exponent in zip(sums.feature_totals(), data.grid.exponent, strict=True)
         ]
     )
-    return mean, inertia(data, mean.reshape(1, -1), np.zeros(data.n, np.int32)).value
 
 
 def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -58,8 +58,8 @@ class Points:
     nbytes : int
         Size of the user's data.
     direct : ndarray of shape (n_samples, n_features), or None
-        A read-only view of the user's memory, in native byte order, aligned, of dtype bool, i1 to i8, u1 to u8, f2, f4
-        or f8, with any strides; None if the data must be converted to be read.
+        A read-only view of the user's memory, in native byte order, aligned, of dtype bool, i1 to i8, u1 to u8, f4 or
+        f8, with any strides; None if the data must be converted to be read.
     name : str
         What errors call the data.
     """

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from . import passes, seeding
 from .data import Data, RowSum, round_ratio
-from .passes import Sums
+from .kernels import lloyd
+from .passes import Measure, Sums
 from .points import Points
 
 
@@ -76,7 +77,8 @@ class Solver:
         self.max_iter = max_iter
         self.tol = tol
         self.verbose = verbose
-        self.scatter: tuple[NDArray[np.float64], float] | None = None  # mean of all rows, scatter about it
+        self.mean: NDArray[np.float64] | None = None  # of all rows
+        self.scatter: float | None = None  # weighted sum of squared distances to the mean
 
     def run(self, centers: NDArray[Any]) -> Run:
         """Iterate from these centers, (k, d) in the center dtype."""
@@ -85,41 +87,57 @@ class Solver:
         labels = np.full(data.n, -1, np.int32)
         sums = Sums(data, k, passes.pass_lanes(data, k))
         means = np.zeros(centers.shape)
-        history: list[Iteration] = []
+        steps: list[tuple[float, Iteration]] = []  # how far the inertia lies below the scatter, and all the rest
         converged = strict = False
         reason = "Stopped at iteration {}: max_iter={} reached."
         for t in range(1, self.max_iter + 1):
             start = time.perf_counter()
-            counts = passes.assign(data, centers, labels, sums)
+            if t == 2 and self.scatter is None and self.mean is not None:  # not needed before: taken in passing
+                to_mean = Measure(data, self.mean.reshape(1, -1), lloyd.TO_FIRST)
+                counts = passes.assign(data, centers, labels, sums, to_mean)
+                self.scatter = self._scatter(self.mean, to_mean)
+            else:
+                counts = passes.assign(data, centers, labels, sums)
             new = passes.update_centers(data, sums, centers, means)
             strict = t > 1 and counts.changed == 0  # the sums, and so the centers, are what they were
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
             shift = passes.center_shift(centers, new)
             seconds = time.perf_counter() - start
-            if self.scatter is None:
-                self.scatter = passes.mean_and_scatter(data, sums)
-            weights = self._cluster_weights(sums)
-            mean, scatter = self.scatter
-            below = passes.inertia_below_scatter(means, mean, centers, weights)
-            history.append(Iteration(max(scatter - below, 0.0), shift, counts.changed, n_refilled, seconds))
+            if self.mean is None:
+                self.mean = passes.mean_of_rows(data, sums)
+            below = passes.inertia_below_scatter(means, self.mean, centers, self._cluster_weights(sums))
+            steps.append((below, Iteration(np.nan, shift, counts.changed, n_refilled, seconds)))
             if self.verbose:
-                print(f"Iteration {t}, inertia {history[-1].inertia}.")
+                print(f"Iteration {t}, inertia {max(self._scatter(self.mean) - below, 0.0)}.")
             centers = new
             if strict:
                 converged = True
                 reason = "Converged at iteration {}: strict convergence."
                 break
-            limit = self.tol * (scatter / self._total_weight() / data.d)
+            limit = 0.0
+            if self.tol > 0.0:
+                limit = self.tol * (self._scatter(self.mean) / self._total_weight() / data.d)
             if shift <= limit:
                 converged = True
                 reason = f"Converged at iteration {{}}: center shift {shift} within tolerance {limit}."
                 break
         if self.verbose:
             print(reason.format(t, self.max_iter))
+        to_label: Measure | None = None
         if not strict:
-            passes.assign(data, centers, labels)
-        total = passes.inertia(data, centers, labels)
+            to_label = Measure(data, centers, lloyd.TO_LABEL)
+            passes.assign(data, centers, labels, measure=to_label)
+        total = passes.inertia(data, centers, labels, to_label)
+        assert self.mean is not None
+        scatter = self._scatter(self.mean)
+        history = [step._replace(inertia=max(scatter - below, 0.0)) for below, step in steps]
         return Run(centers, labels, total, t, converged, history, self._weights_of_labels(labels, k, sums))
+
+    def _scatter(self, mean: NDArray[np.float64], measure: Measure | None = None) -> float:
+        if self.scatter is None:
+            nowhere = np.zeros(self.data.n, np.int32)
+            self.scatter = passes.inertia(self.data, mean.reshape(1, -1), nowhere, measure).value
+        return self.scatter
 
     def _total_weight(self) -> float:
         data = self.data

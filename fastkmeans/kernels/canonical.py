@@ -255,32 +255,58 @@ def _add_in_order(typingctx, terms, count, sums, s0):
 
 
 @kernel
-def wide_distances_lane(X, counter, centers, labels, weights, out, largest):
-    """distances_lane for many features: WIDE_ROWS rows at a time, differences by feature, sums by row."""
-    n, d = X.shape
-    terms = np.zeros((WIDE_ROWS, WIDE))
-    sums = np.empty(WIDE_ROWS)
-    while True:
-        start = fetch_add(counter, 16 * WIDE_ROWS)
-        if start >= n:
-            break
-        last = min(start + 16 * WIDE_ROWS, n)
-        for lo in range(start, last, WIDE_ROWS):
+def block_distances(X, lo, hi, centers, labels, fixed, weights, out, largest, terms, sums):
+    """Canonical distance of rows lo..hi to the center of their label, or all to center 0 where `fixed` is set.
+
+    centers (k, d) float64 IN, terms (WIDE_ROWS, WIDE) and sums (WIDE_ROWS,) float64 scratch, the rest as in
+    distances_lane.  Few features: lanes over rows.  Many: WIDE_ROWS rows at a time, differences by feature, sums by
+    row.
+    """
+    d = X.shape[1]
+    first, last = np.uint64(lo), np.uint64(hi)
+    if d < 12:
+        for i in range(first, last):
+            out[i] = 0.0
+        for j in range(np.uint64(d)):
+            if fixed:
+                center = centers[0, j]
+                for i in range(first, last):
+                    t = np.float64(X[i, j]) - center
+                    out[i] += t * t
+            else:
+                for i in range(first, last):
+                    t = np.float64(X[i, j]) - centers[np.uint64(labels[i]), j]
+                    out[i] += t * t
+    else:
+        for start in range(lo, hi, WIDE_ROWS):
             for r in range(WIDE_ROWS):
                 sums[r] = 0.0
             for j0 in range(0, d, WIDE):
-                first = np.uint64(j0)
+                j1 = np.uint64(j0)
                 count = np.uint64(min(WIDE, d - j0))
                 padded = (count + np.uint64(7)) // np.uint64(8) * np.uint64(8)
-                for r in range(np.uint64(min(WIDE_ROWS, last - lo))):
-                    i = np.uint64(lo) + r
-                    c = np.uint64(labels[i])
+                for r in range(np.uint64(min(WIDE_ROWS, hi - start))):
+                    i = np.uint64(start) + r
+                    c = np.uint64(0) if fixed else np.uint64(labels[i])
                     for j in range(count):
-                        t = np.float64(X[i, first + j]) - np.float64(centers[c, first + j])
+                        t = np.float64(X[i, j1 + j]) - centers[c, j1 + j]
                         terms[r, j] = t * t
                     for j in range(count, padded):
                         terms[r, j] = 0.0
                 _add_in_order(terms, np.int64(padded), sums, 0)
-            for i in range(lo, min(lo + WIDE_ROWS, last)):
-                out[i] = sums[i - lo]
-        note_largest(out, weights, np.uint64(start), np.uint64(last), largest)
+            for i in range(start, min(start + WIDE_ROWS, hi)):
+                out[i] = sums[i - start]
+    note_largest(out, weights, first, last, largest)
+
+
+@kernel
+def wide_distances_lane(X, counter, centers, labels, fixed, weights, out, largest):
+    """distances_lane by block_distances."""
+    n = X.shape[0]
+    terms, sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
+    while True:
+        lo = fetch_add(counter, 16 * WIDE_ROWS)
+        if lo >= n:
+            break
+        hi = min(lo + 16 * WIDE_ROWS, n)
+        block_distances(X, lo, hi, centers, labels, fixed, weights, out, largest, terms, sums)

@@ -203,7 +203,7 @@ def divide_sums(sums, weights, scale, touched, single, means, doubtful):
     """
     k, n_digits, d = sums.shape
     n_doubtful = 0
-    high, low, sure = np.empty(d), np.empty(d), np.empty(d, np.uint8)
+    high, low, lost, sure = np.empty(d), np.empty(d), np.empty(d), np.empty(d, np.uint8)
     for c in range(k):
         if not touched[c] or weights[c] <= 0:
             continue
@@ -212,10 +212,12 @@ def divide_sums(sums, weights, scale, touched, single, means, doubtful):
         for j in range(d):  # the digits from the top, which itself may be longer than a float64
             top = sums[c, n_digits - 1, j]
             high[j], low[j] = _two_sum(np.float64(top >> 32) * DIGIT, np.float64(top & LOW))
+            lost[j] = 0.0  # what even two float64 cannot hold: an exact quotient of the rest would prove nothing
         for t in range(n_digits - 2, -1, -1):
             for j in range(d):
                 high[j], rest = _two_sum(high[j] * DIGIT, np.float64(sums[c, t, j]))
-                low[j] = low[j] * DIGIT + rest
+                low[j], more = _two_sum(low[j] * DIGIT, rest)
+                lost[j] += abs(more)
         for j in range(d):
             h, l = _two_sum(high[j], low[j])
             q = h / w
@@ -225,7 +227,7 @@ def divide_sums(sums, weights, scale, touched, single, means, doubtful):
             value = q + correction
             rest = correction - (value - q)
             p, p_rest = _two_product(correction, w)
-            exact = (w_rest == 0.0) & (r_rest == 0.0) & (p == r) & (p_rest == 0.0)
+            exact = (lost[j] == 0.0) & (w_rest == 0.0) & (r_rest == 0.0) & (p == r) & (p_rest == 0.0)
             scaled = value * scale[0, j] * scale[1, j]
             means[c, j] = scaled
             size = abs(scaled)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import simd
-from .canonical import GROUP, nearest_in_groups, nearest_plain
+from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups, nearest_plain
 from .exact import DIGIT, add_digits, row_digits, weigh_digits
 from .jit import kernel
 from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_tile, finish_tile, row_values
@@ -31,7 +31,8 @@ TILES = 20  # tiles of a block at most, lanes = centers
 CENTER_BYTES = 1 << 20  # packed centers that are swept at a time: they stay in the second-level cache
 SWITCH = 48  # features from which on lanes = centers is faster (measured)
 
-CHANGED, DECIDED, BLOCKS, THREAD = range(4)  # columns of a lane's counters
+CHANGED, DECIDED, BLOCKS = range(3)  # columns of a lane's counters
+NOTHING, TO_LABEL, TO_FIRST = range(3)  # what a pass measures on the way
 
 _forced: list[str] = []
 
@@ -275,7 +276,8 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, clu
 @kernel
 def points_lane(
     width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped,
-    k, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
+    k, ahead, step, measure, measured, distances, labels, update, scale,
+    sums, cluster_weights, touched, counts, largest_sq,
 ):  # fmt: skip
     """The pass with lanes = points, for d <= CHUNK features; ahead, step: as in centers_lane, for a panel."""
     n, d = X.shape
@@ -288,6 +290,7 @@ def points_lane(
     squares, new = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     unsure, doubtful = np.empty(BLOCK, np.uint8), np.empty(BLOCK + 1, np.int32)
     y, row = np.empty(ROWS * CHUNK, np.float32), np.empty(d)
+    terms, order_sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     n_groups = (k + lanes - 1) // lanes
     n_tiles = (k + CENTERS - 1) // CENTERS
     values = np.empty(n_groups * lanes, np.float32)
@@ -322,17 +325,23 @@ def points_lane(
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
         counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
+        if measure != NOTHING:
+            fixed = measure == TO_FIRST
+            block_distances(X, lo, hi, measured, labels, fixed, weights, distances, largest_sq, terms, order_sums)
         counts[BLOCKS] += 1
 
 
 @kernel
 def centers_lane(
     width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-    tiles_per_block, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
+    tiles_per_block, ahead, step, measure, measured, distances, labels, update, scale,
+    sums, cluster_weights, touched, counts, largest_sq,
 ):  # fmt: skip
     """The pass with lanes = centers.
 
-    ahead, step: address of X and bytes of 12 rows per feature to prefetch, or 0 where rows do not follow each other.
+    ahead, step: address of X and bytes of 6 rows per feature to prefetch, or 0 where rows do not follow each other.
+    measure: what to measure while the rows are at hand: NOTHING, the distance TO_LABEL or TO_FIRST of the centers
+    `measured` (k, d) float64, into distances (n,) float64, and the largest into largest_sq (1,).
     """
     n, d = X.shape
     lanes = len(width)
@@ -347,6 +356,7 @@ def centers_lane(
     squares, new = np.empty(block, np.float32), np.empty(block, np.int32)
     unsure, doubtful = np.empty(block, np.uint8), np.empty(block + 1, np.int32)
     row = np.empty(d)
+    terms, order_sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     n_groups = (k + lanes - 1) // lanes
     sweep = max(2, CENTER_BYTES // (4 * d * lanes) // 2 * 2)
     values = np.empty(n_groups * lanes, np.float32)
@@ -389,4 +399,7 @@ def centers_lane(
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
         counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
+        if measure != NOTHING:
+            fixed = measure == TO_FIRST
+            block_distances(X, lo, hi, measured, labels, fixed, weights, distances, largest_sq, terms, order_sums)
         counts[BLOCKS] += 1

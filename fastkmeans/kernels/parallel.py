@@ -28,26 +28,28 @@ def plain_parallel(n, X, weights, counter, grouped, k, labels, update, scale, su
 @kernel(parallel=True)
 def points_parallel(
     n, width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
-    grouped, k, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
+    grouped, k, ahead, step, measure, measured, distances, labels, update, scale,
+    sums, cluster_weights, touched, counts, largest_sq,
 ):  # fmt: skip
     for lane in prange(n):
         points_lane(
             width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
-            grouped, k, ahead, step, labels, update, scale,
-            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+            grouped, k, ahead, step, measure, measured, distances, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
         )  # fmt: skip
 
 
 @kernel(parallel=True)
 def centers_parallel(
     n, width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-    tiles_per_block, ahead, step, labels, update, scale, sums, cluster_weights, touched, counts,
+    tiles_per_block, ahead, step, measure, measured, distances, labels, update, scale,
+    sums, cluster_weights, touched, counts, largest_sq,
 ):  # fmt: skip
     for lane in prange(n):
         centers_lane(
             width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-            tiles_per_block, ahead, step, labels, update, scale,
-            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+            tiles_per_block, ahead, step, measure, measured, distances, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
         )  # fmt: skip
 
 
@@ -64,9 +66,9 @@ def distances_parallel(n, X, counter, centers, labels, weights, out, largest):
 
 
 @kernel(parallel=True)
-def wide_distances_parallel(n, X, counter, centers, labels, weights, out, largest):
+def wide_distances_parallel(n, X, counter, centers, labels, fixed, weights, out, largest):
     for lane in prange(n):
-        wide_distances_lane(X, counter, centers, labels, weights, out, largest[lane])
+        wide_distances_lane(X, counter, centers, labels, fixed, weights, out, largest[lane])
 
 
 @kernel(parallel=True)

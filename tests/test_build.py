@@ -1,0 +1,224 @@
+"""How the kernels are built: bounds, parallel loops that are parallel, no fastmath, and a cache that notices changes.
+
+What needs other settings runs this file as a script in a process of its own, with the name of one of the functions at
+the end; it prints a JSON line of what it saw.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import fastkmeans
+import fastkmeans.kernels
+from fastkmeans import KMeans, passes, threads
+from fastkmeans.kernels import jit, lloyd, simd
+
+WIDTH = max(4, simd.native_lanes())
+
+
+def run(name, *arguments, **environment):
+    """Run one of the functions below in a process of its own."""
+    root = str(Path(fastkmeans.__file__).parent.parent)
+    env = {**os.environ, "PYTHONPATH": root, **environment}
+    command = [sys.executable, "-W", "error", __file__, name, *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def dispatchers():
+    """Every compiled function of the kernels, by module and name."""
+    found = {}
+    for module_info in pkgutil.iter_modules(fastkmeans.kernels.__path__):
+        module = importlib.import_module(f"fastkmeans.kernels.{module_info.name}")
+        for name, value in vars(module).items():
+            if isinstance(value, Dispatcher) and value.py_func.__module__ == module.__name__:
+                found[f"{module_info.name}.{name}"] = value
+    return found
+
+
+KERNELS = dispatchers()
+PARALLEL = sorted(name for name in KERNELS if name.startswith("parallel."))
+
+
+# ------------------------------------------------------------------------------------------------------- options
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_options(name):
+    """No fastmath anywhere; no GIL, so that Python threads can serve; prange only in parallel.py."""
+    options = KERNELS[name].targetoptions
+    assert not options.get("fastmath")
+    assert options.get("nogil") is True
+    assert options.get("error_model") == "numpy"
+    assert bool(options.get("parallel")) == (name in PARALLEL)
+    assert not options.get("boundscheck")
+
+
+def test_the_parallel_kernels_are_found():
+    assert len(PARALLEL) >= 10
+    assert all(name.endswith("_parallel") for name in PARALLEL)
+
+
+# ------------------------------------------------------------------------------------------------ parallel loops
+def workload(n_threads, dtype="f4"):
+    """Call every kernel: seeding, passes by plain loops and in both orientations, weighted and not, transform."""
+    rng = np.random.default_rng(0)
+    sha = hashlib.sha256()
+
+    def note(*values):
+        for value in values:
+            sha.update(np.ascontiguousarray(value).tobytes())
+
+    for width, orientation, d in ((1, None, 3), (WIDTH, "points", 3), (WIDTH, "centers", 70)):
+        n = 500
+        X = (rng.normal(size=(n, d)) + rng.integers(0, 3, (n, 1))).astype(dtype)
+        X[::9] = X[0] / 2 + X[1] / 2  # doubtful for two of the clusters
+        with simd.force_lanes(width):
+            for k, weights in ((5, None), (35, rng.integers(0, 3, n) / 2)):
+                with lloyd.force_orientation(orientation or "centers"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore", fastkmeans.base.ConvergenceWarning)
+                    for init in ("k-means++", X[:k]):
+                        model = KMeans(k, init=init, n_init=1, max_iter=4, tol=0, random_state=1, n_threads=n_threads)
+                        model.fit(X, sample_weight=weights)
+                        note(model.labels_, model.cluster_centers_, model.inertia_, model.predict(X))
+            note(model.transform(X))
+    return sha.hexdigest()
+
+
+def test_every_prange_is_a_parallel_loop(monkeypatch):
+    """Numba may run a prange serially without a word. One loop each must have become a parallel region.
+
+    Signatures come from real calls; what was loaded from the cache knows nothing of loops, so they are compiled again.
+    """
+    monkeypatch.setattr(threads, "SERIAL_WORK", 0)
+    seen = {}
+
+    def note(n_lanes, parallel_kernel, lane_kernel, shared, private=(), *, numbered=False):
+        arguments = (4, *shared, *private)
+        seen.setdefault(parallel_kernel.py_func.__name__, tuple(numba.typeof(a) for a in arguments))
+        share(1, parallel_kernel, lane_kernel, shared, private, numbered=numbered)
+
+    share = threads.share
+    monkeypatch.setattr(threads, "share", note)
+    workload(1)
+    assert sorted(f"parallel.{name}" for name in seen) == PARALLEL
+    for name, types in seen.items():
+        compiled = KERNELS[f"parallel.{name}"]._compiler.compile(types, None)
+        diagnostics = compiled.metadata["parfor_diagnostics"]
+        assert diagnostics.count_parfors() == 1, name
+        assert "numba_parallel_for" in compiled.library.get_llvm_str(), name
+
+
+# -------------------------------------------------------------------------------------------------------- bounds
+def _checked():
+    assert not numba.config.BOUNDSCHECK or out_of_bounds_is_noticed()
+    passes.PLAIN_WORK = 0.0
+    return {"digest": workload(1), "bounds": bool(numba.config.BOUNDSCHECK)}
+
+
+@jit.kernel
+def beyond(values, i):
+    return values[i]
+
+
+def out_of_bounds_is_noticed():
+    try:
+        beyond(np.zeros(3), 3)
+    except IndexError:
+        return True
+    return False
+
+
+def test_no_index_is_out_of_bounds(tmp_path):
+    """Fits, seeding, transform with every index checked. Numba's cache doesn't know this setting: a folder of its own.
+
+    The intrinsics' own loads and stores are not checked by it: test_kernels.py surrounds those with canaries.
+    """
+    seen = run("_checked", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    assert seen == {"digest": workload(1), "bounds": True}
+
+
+# --------------------------------------------------------------------------------------------------------- cache
+def test_any_change_of_a_kernel_changes_the_stamp(tmp_path):
+    folder = tmp_path / "kernels"
+    shutil.copytree(Path(jit.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def digest():
+        spec = importlib.util.spec_from_file_location("copied_jit", folder / "jit.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.source_digest()
+
+    seen = [digest()]
+    assert seen == [jit.source_digest.__wrapped__()]
+    sources = sorted(folder.glob("*.py"))
+    assert len(sources) >= 9
+    for path in sources:
+        if path.name != "__init__.py":
+            path.write_text(path.read_text() + "\n# one line more\n")
+            seen.append(digest())
+    (folder / "micro.py").rename(folder / "macro.py")
+    seen.append(digest())
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_stamp_reaches_the_cache():
+    for name, dispatcher in KERNELS.items():
+        assert dispatcher._cache._cache_file._source_stamp[1] == jit.source_digest(), name
+
+
+def _uncached():
+    """No place to write compiled kernels to: one warning, and a fit as good as any."""
+    from numba.core.caching import CacheImpl
+
+    for cls in (CacheImpl, *CacheImpl.__subclasses__()):
+        if "_locator_classes" in vars(cls):
+            cls._locator_classes = []
+    for name in [m for m in sys.modules if m.startswith("fastkmeans")]:
+        del sys.modules[name]  # the kernels of this process were made before
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        import fastkmeans
+
+        X = np.random.default_rng(0).normal(size=(50, 2))
+        model = fastkmeans.KMeans(3, init=X[:3], n_init=1).fit(X)
+    return {"labels": model.labels_.tolist(), "warnings": [[w.category.__name__, str(w.message)] for w in caught]}
+
+
+def test_where_nothing_can_be_cached():
+    seen = run("_uncached")
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    assert seen["labels"] == KMeans(3, init=X[:3], n_init=1).fit(X).labels_.tolist()
+    ((category, message),) = seen["warnings"]
+    assert category == "RuntimeWarning"
+    assert "Set NUMBA_CACHE_DIR" in message
+
+
+def test_a_cache_folder_that_is_a_file(tmp_path):
+    """Numba looks for another place then, and so do we."""
+    path = tmp_path / "file"
+    path.write_text("in the way")
+    seen = run("_small", NUMBA_CACHE_DIR=str(path / "cache"))
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    assert seen == KMeans(3, init=X[:3], n_init=1).fit(X).labels_.tolist()
+
+
+def _small():
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    return KMeans(3, init=X[:3], n_init=1).fit(X).labels_.tolist()
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))

@@ -1,0 +1,177 @@
+"""A test that can't fail is a defect: each mutation breaks a copy of the package, and the test it names must go red.
+
+The copies lie in folders of their own, with Numba caches of their own. Mutations outside the kernels reuse what the
+unbroken copy has compiled; those inside have to compile again, which is what costs time here, so the two kinds run side
+by side.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import fastkmeans
+
+TESTS = Path(__file__).parent
+PACKAGE = Path(fastkmeans.__file__).parent
+
+RUN = """
+import sys, pytest, fastkmeans
+assert fastkmeans.__file__.startswith(sys.argv[1]), fastkmeans.__file__
+sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--tb=short", *sys.argv[2:]]))
+"""
+
+
+class Mutation(NamedTuple):
+    file: str
+    old: str  # replaced wherever it stands in the file
+    new: str
+    test: str  # in test_exact_fit.py
+
+
+MUTATIONS = {
+    "drop the second best": Mutation(
+        "kernels/micro.py",
+        "second = simd.maximum(b, second, simd.minimum(b, v, best))",
+        "second = simd.minimum(b, second, second)",
+        "test_predict_is_the_canonical_argmin[uniform32-ulp]",
+    ),
+    "skip one re-decision": Mutation(
+        "kernels/lloyd.py",
+        "for q in range(count):",
+        "for q in range(1, count):",
+        "test_predict_is_the_canonical_argmin[blobs32-ulp]",
+    ),
+    "ignore the second digit": Mutation(
+        "kernels/lloyd.py",
+        "np.int64(value - top * DIGIT)",
+        "np.int64(0)",
+        "test_plain_loops[blobs]",
+    ),
+    "break a tie upward": Mutation(
+        "kernels/canonical.py",
+        "if out[l] < best or label < 0:",
+        "if out[l] <= best or label < 0:",
+        "test_plain_loops[line lattice]",
+    ),
+    "widen nothing into the rounding bound": Mutation(
+        "passes.py",
+        "gamma = (min(d, 64) + -(-d // 64) + 6) * 2.0**-24 * 1.001",
+        "gamma = 0.0",
+        "test_predict_is_the_canonical_argmin[uniform32-ulp]",
+    ),
+    "sum inertia in float": Mutation(
+        "passes.py",
+        "return row_sum(data, *own_distances(data, centers, labels))",
+        "return RowSum(int(math.ldexp(own_distances(data, centers, labels)[0].sum(), 60)), -60)",
+        "test_rows_as_start[blobs32]",
+    ),
+    "forget weights in the variance": Mutation(
+        "solver.py",
+        "self.scatter = passes.mean_and_scatter(data, sums)",
+        "self.scatter = passes.mean_and_scatter(data, sums)\n"
+        "                kept, data.weights = data.weights, data.weights[:0]\n"
+        "                spread = passes.inertia(data, self.scatter[0][None], labels * 0).value\n"
+        "                self.scatter, data.weights = (self.scatter[0], spread), kept",
+        "test_tolerance_stops_where_the_oracle_does",
+    ),
+    "refill moves mass": Mutation(
+        "solver.py",
+        "            new[empty[filled]] = row\n",
+        "            new[empty[filled]] = row\n"
+        "            donor = labels[values.argmax()]\n"
+        "            new[donor] -= (row - new[donor]) / max(sums.weights[donor] - 1, 1)\n",
+        "test_refills_match[blobs]",
+    ),
+    "skip the final assignment": Mutation(
+        "solver.py",
+        "            passes.assign(data, centers, labels)\n        total",
+        "            pass\n        total",
+        "test_rows_as_start[blobs32]",
+    ),
+    "stop below the tolerance only": Mutation(
+        "solver.py", "if shift <= limit:", "if shift < limit:", "test_tolerance_is_compared_exactly[uniform]"
+    ),
+    "the last of equal candidates wins": Mutation(
+        "seeding.py",
+        "winner = gains.index(max(gains))",
+        "winner = len(gains) - 1 - gains[::-1].index(max(gains))",
+        "test_seeded[cube lattice-k-means++]",
+    ),
+}
+
+
+class Copy:
+    """A copy of the package in a folder of its own, where tests run in a process of their own."""
+
+    def __init__(self, folder: Path):
+        self.site, self.cache = folder / "site", folder / "cache"
+        shutil.copytree(PACKAGE, self.site / "fastkmeans", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(self, *tests):
+        """Exit code and output of pytest for these tests of test_exact_fit.py."""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.site),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NUMBA_CACHE_DIR": str(self.cache),
+        }
+        names = [f"{TESTS / 'test_exact_fit.py'}::{test}" for test in tests]
+        command = [sys.executable, "-c", RUN, str(self.site), *names]
+        done = subprocess.run(command, cwd=self.site, env=environment, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    def run_mutated(self, mutation):
+        """The same for one named test with the package broken; it is put right again afterwards."""
+        path = self.site / "fastkmeans" / mutation.file
+        source = path.read_text()
+        if mutation.old not in source:
+            return None, f"{mutation.file} no longer holds {mutation.old!r}: write the mutation anew"
+        status = path.stat()
+        path.write_text(source.replace(mutation.old, mutation.new))
+        try:
+            return self.run(mutation.test)
+        finally:
+            path.write_text(source)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # the cache goes by the time of a source
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Exit code and output by name of mutation, and of the unbroken copy under None."""
+    kernels = {n: m for n, m in MUTATIONS.items() if m.file.startswith("kernels/")}
+    others = {n: m for n, m in MUTATIONS.items() if n not in kernels}
+
+    def break_kernels():
+        copy = Copy(tmp_path_factory.mktemp("kernels"))
+        return {name: copy.run_mutated(mutation) for name, mutation in kernels.items()}
+
+    def break_others():
+        copy = Copy(tmp_path_factory.mktemp("others"))
+        unbroken = copy.run(*sorted({m.test for m in MUTATIONS.values()}))
+        return {None: unbroken} | {name: copy.run_mutated(mutation) for name, mutation in others.items()}
+
+    with ThreadPoolExecutor(2) as pool:
+        halves = [pool.submit(half) for half in (break_kernels, break_others)]
+        return halves[0].result() | halves[1].result()
+
+
+@pytest.mark.mutation
+def test_unbroken(outcomes):
+    """Without a mutation the named tests pass, so it is the mutation that turns one red."""
+    code, output = outcomes[None]
+    assert code == pytest.ExitCode.OK, output
+
+
+@pytest.mark.mutation
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutation_is_seen(outcomes, name):
+    code, output = outcomes[name]
+    assert code == pytest.ExitCode.TESTS_FAILED, output
+    assert re.search(r"^E +(assert|AssertionError)", output, re.MULTILINE), output  # found wrong, not merely broken
