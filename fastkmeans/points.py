@@ -37,7 +37,7 @@ __all__ = [
     "weight_grid",
 ]
 
-RANGE_BYTES = 4 << 20  # converted at a time: far above the cost of a call, far below any X worth streaming
+RANGE_BYTES = 2 << 20  # converted at a time: far above the cost of a call, far below any X worth streaming
 NAMES_SHOWN = 5
 
 
@@ -85,7 +85,7 @@ class Points:
         nbytes: int,
         feature_names: list[str] | None,
         direct: NDArray[Any] | None,
-        read: Callable[[Key], NDArray[Any]],
+        read: Callable[[Key, NDArray[Any]], None],
     ) -> None:
         self.n_samples, self.n_features = shape
         self.dtype = dtype
@@ -94,7 +94,7 @@ class Points:
         self.nbytes = nbytes
         self.feature_names = feature_names
         self.direct = direct
-        self._read = read  # some rows, copied, in the center dtype
+        self._read = read  # some rows, converted into an array of float32 or float64
 
     def __repr__(self) -> str:
         return f"<Points {self.name}: {self.n_samples} x {self.n_features}, {self.dtype}>"
@@ -105,28 +105,33 @@ class Points:
         Parameters
         ----------
         max_rows : int or None
-            Upper bound of the rows in one range. None means no bound for data that is read as it lies, and about 4 MiB
-            for data that is converted, where 4 MiB is the upper bound in any case.
+            Upper bound of the rows in one range. None means no bound for data that is read as it lies, and about 2 MiB
+            for data that is converted, where 2 MiB is the upper bound in any case.
 
         Yields
         ------
         lo, hi : int
             The range of rows.
         rows : ndarray of shape (hi - lo, n_features)
-            Read-only, aligned, in native byte order: a view of `direct`, or rows converted to `center_dtype`, in C or
-            Fortran order.
+            Read-only, aligned, in native byte order: a view of `direct`, or rows converted to `center_dtype`, in C
+            order, in memory that the next range overwrites.
         """
         step = self.n_samples
         if self.direct is None:
             step = max(1, RANGE_BYTES // (self.n_features * self.center_dtype.itemsize))
         if max_rows is not None:
             step = max(1, min(step, max_rows))
+        converted = None
+        if self.direct is None:
+            converted = np.empty((min(step, self.n_samples), self.n_features), dtype=self.center_dtype)
         for lo in range(0, self.n_samples, step):
             hi = min(lo + step, self.n_samples)
             if self.direct is not None:
                 yield lo, hi, self.direct[lo:hi]
             else:
-                rows = self._read(slice(lo, hi))
+                assert converted is not None
+                self._read(slice(lo, hi), converted[: hi - lo])
+                rows = converted[: hi - lo]
                 rows.setflags(write=False)
                 yield lo, hi, rows
 
@@ -143,8 +148,11 @@ class Points:
         ndarray of float64, shape (m, n_features), C-contiguous
         """
         key = np.asarray(indices, dtype=np.intp)
-        rows = self._read(key) if self.direct is None else self.direct[key]
-        return np.ascontiguousarray(rows, dtype=np.float64)
+        if self.direct is not None:
+            return np.ascontiguousarray(self.direct[key], dtype=np.float64)
+        rows = np.empty((len(key), self.n_features))
+        self._read(key, rows)
+        return rows
 
     def first_nonfinite(self) -> tuple[int, int, float] | None:
         """Find the first NaN or infinity, row by row.
@@ -259,13 +267,10 @@ def _points_of_array(array: NDArray[Any], name: str, names: list[str] | None) ->
         raise ValueError(f"{name} must hold real numbers, but its dtype is {dtype}. Convert it to numbers beforehand.")
     # numpy.longdouble keeps its own type code even where it is no longer than float64.
     is_direct = dtype.kind in "biuf" and dtype.char not in "eg" and dtype.isnative and view.flags.aligned
-    target = center_dtype_of(dtype)
 
-    def read(key: Key) -> NDArray[Any]:
-        if dtype.kind == "O":
-            return to_floats(view[key])
+    def read(key: Key, out: NDArray[Any]) -> None:
         with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is found as such
-            return view[key].astype(target)
+            np.copyto(out, to_floats(view[key]) if dtype.kind == "O" else view[key], casting="unsafe")
 
     shape = (view.shape[0], view.shape[1])
     direct = view if is_direct else None
@@ -284,7 +289,6 @@ def _points_of_frame(frame: Frame, name: str, estimator: object) -> Points:
         row, column, what = missing
         raise_missing(name, place(row, column, names), what)
     dtype = np.result_type(*dict.fromkeys(column.dtype for column in columns))
-    target = center_dtype_of(dtype)
     nbytes = frame.shape[0] * sum(column.dtype.itemsize for column in columns)
     return Points(
         frame.shape,
@@ -293,17 +297,14 @@ def _points_of_frame(frame: Frame, name: str, estimator: object) -> Points:
         nbytes=nbytes,
         feature_names=names,
         direct=None,
-        read=lambda key: _read_columns(columns, key, target),
+        read=lambda key, out: _read_columns(columns, key, out),
     )
 
 
-def _read_columns(columns: Sequence[Column], key: Key, dtype: np.dtype[Any]) -> NDArray[Any]:
-    n_rows = key.stop - key.start if isinstance(key, slice) else len(key)
-    rows = np.empty((n_rows, len(columns)), dtype=dtype, order="F")  # written column by column
+def _read_columns(columns: Sequence[Column], key: Key, out: NDArray[Any]) -> None:
     with np.errstate(over="ignore"):
         for j, column in enumerate(columns):
-            rows[:, j] = column.read(key)
-    return rows
+            out[:, j] = column.read(key)
 
 
 def _text_names(labels: Sequence[object]) -> list[str] | None:

@@ -3,7 +3,7 @@
 Every fast path of the library is compared with this file to the bit, so it is written to be read aloud and shares no
 code with the package. Rows meet floating-point arithmetic in one place, the canonical squared distance, which is an
 explicit loop over features. Whatever is added up over rows is first rounded to a grid (a whole number times a power of
-two) and then added as a Python integer, which never rounds; a mean is the exact quotient of two such sums, rounded once.
+two) and then added as a Python integer, which never rounds; a mean is the exact quotient of two sums, rounded once.
 
 Words used throughout: ``X`` (n, d) rows, ``C`` (k, d) centers, ``W`` (n,) Python integers, the weights in units of
 ``2**unit``.

@@ -68,17 +68,16 @@ MUTATIONS = {
     ),
     "sum inertia in float": Mutation(
         "passes.py",
-        "return row_sum(data, *own_distances(data, centers, labels))",
-        "return RowSum(int(math.ldexp(own_distances(data, centers, labels)[0].sum(), 60)), -60)",
+        "    exponent = max(field_exponent(largest) - 94, -1074)\n",
+        "    return RowSum(int(math.ldexp(values.sum(), 60)), -60)\n",
         "test_rows_as_start[blobs32]",
     ),
     "forget weights in the variance": Mutation(
         "solver.py",
-        "self.scatter = passes.mean_and_scatter(data, sums)",
-        "self.scatter = passes.mean_and_scatter(data, sums)\n"
-        "                kept, data.weights = data.weights, data.weights[:0]\n"
-        "                spread = passes.inertia(data, self.scatter[0][None], labels * 0).value\n"
-        "                self.scatter, data.weights = (self.scatter[0], spread), kept",
+        "            self.scatter = passes.inertia(self.data, mean.reshape(1, -1), nowhere, measure).value\n",
+        "            kept, self.data.weights = self.data.weights, self.data.weights[:0]\n"
+        "            self.scatter = passes.inertia(self.data, mean.reshape(1, -1), nowhere, measure).value\n"
+        "            self.data.weights = kept\n",
         "test_tolerance_stops_where_the_oracle_does",
     ),
     "refill moves mass": Mutation(
@@ -91,8 +90,8 @@ MUTATIONS = {
     ),
     "skip the final assignment": Mutation(
         "solver.py",
-        "            passes.assign(data, centers, labels)\n        total",
-        "            pass\n        total",
+        "            passes.assign(data, centers, labels, measure=to_label)\n",
+        "",
         "test_rows_as_start[blobs32]",
     ),
     "stop below the tolerance only": Mutation(
