@@ -38,7 +38,7 @@ class Grid(NamedTuple):
 
     digits: int
     exponent: NDArray[np.int64]
-    scale: NDArray[np.float64]  # 2**-exponent, (2, d): powers of two to apply one after the other
+    scale: NDArray[np.float64]  # 2**-exponent, (2, d rounded up to 8): powers of two to apply one after the other
     unscale: NDArray[np.float64]  # 2**exponent, likewise
 
 
@@ -187,5 +187,6 @@ class Data:
         gap = int((top - mean_exponents).max())
         digits = 2 if gap <= 10 else 3 if gap <= 42 else 4
         exponent = np.maximum(top - (32 * digits - 2), -1074)
-        scale = np.array([power_pair(-int(e)) for e in exponent]).T.copy()
+        scale = np.ones((2, -(-self.d // 8) * 8))
+        scale[:, : self.d] = np.array([power_pair(-int(e)) for e in exponent]).T
         return Grid(digits, exponent, scale, 1.0 / scale)

@@ -23,6 +23,7 @@ PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither ov
 NO_TILES = np.empty(0, np.float32)
 NO_CENTERS = np.empty((0, 0))
 NO_VALUES = np.empty(0)
+SPARE = 8  # values behind the sums: kernels add eight features at a time
 
 
 class Counts(NamedTuple):
@@ -126,7 +127,9 @@ class Sums:
 
     def __init__(self, data: Data, k: int, n_lanes: int) -> None:
         self.digits = data.grid.digits + (2 if data.weighted else 0)
-        self.total = np.zeros((k, self.digits, data.d), np.int64)
+        size = k * self.digits * data.d
+        whole = np.zeros((1, size + SPARE), np.int64)
+        self.total = whole[0, :size].reshape(k, self.digits, data.d)
         self.weights = np.zeros(k, np.int64)
         self.changed = np.zeros(k, np.uint8)
         self.touched = np.zeros((n_lanes, k), np.uint8)
@@ -136,9 +139,9 @@ class Sums:
         # own clusters, in a second visit of the rows that changed
         self.owned = not common or (n_lanes > 1 and n_lanes * self.total.nbytes > budget)
         self.buffered = n_lanes > 1 and not self.owned
-        self.lane_sums, self.lane_weights = self.total.reshape(1, -1), self.weights.reshape(1, -1)
+        self.lane_sums, self.lane_weights = whole, self.weights.reshape(1, -1)
         if self.buffered:
-            self.lane_sums = np.zeros((n_lanes, self.total.size), np.int64)
+            self.lane_sums = np.zeros((n_lanes, size + SPARE), np.int64)
             self.lane_weights = np.zeros((n_lanes, k), np.int64)
 
     def settle(self) -> None:

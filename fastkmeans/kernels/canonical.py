@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import simd
 from .jit import kernel
 from .pack import load_row
-from .simd import F64, I64, Loop, fetch_add
+from .simd import F64, I64, Loop, fetch_add, float_bits, from_bits
 
 GROUP = 8  # centers a group
 WIDE_ROWS = 16  # rows whose distances are added side by side: two chains of additions hide each other's latency
@@ -206,10 +206,15 @@ def distances_lane(X, counter, centers, labels, weights, out, largest):
 @kernel
 def note_largest(values, weights, first, last, largest):
     """largest[0] = the largest of values[first:last] over rows of positive weight, if above what it was."""
-    weighted = weights.shape[0] > 0
-    for i in range(first, last):
-        if not weighted or weights[i] > 0:
-            largest[0] = max(largest[0], values[i])
+    top = float_bits(largest[0])  # non-negative: their bits are ordered as they are, and integers vectorise
+    if weights.shape[0] == 0:
+        for i in range(first, last):
+            top = max(top, float_bits(values[i]))
+    else:
+        for i in range(first, last):
+            if weights[i] > 0:
+                top = max(top, float_bits(values[i]))
+    largest[0] = from_bits(top)
 
 
 @intrinsic

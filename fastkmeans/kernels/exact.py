@@ -13,7 +13,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
+from . import simd
 from .jit import kernel
 from .simd import fetch_add, float_bits, from_bits
 
@@ -92,6 +96,49 @@ def exponents_flat_lane(flat, period, counter, largest, count, total, finite):
         largest[e] = max(largest[e], from_bits(top[e]))
         if top[e] >= INFINITE:
             finite[0] = 0
+
+
+@intrinsic
+def move_digits(typingctx, row, scale, new, old, d, sums):
+    """Move a row on a grid of two digits, of unit weight, from cluster `old` (or none, -1) to cluster `new`.
+
+    row (d rounded up to 8,) float64, zero beyond d, scale (2, the same) float64: powers of two to apply one after the
+    other IN; sums flat ``[k][2][d]`` int64, with 8 values to spare, INOUT.  Eight features are moved at a time; the
+    zeros beyond d are added to what follows.
+    """
+
+    def codegen(context, b, signature, args):
+        vtype, itype = simd.vector(simd.F64, 8), simd.vector(simd.I64, 8)
+        pr, pc, ps = (simd.data(context, b, signature.args[i], args[i]) for i in (0, 1, 5))
+        new_, old_, d_ = (b.sext(args[i], simd.I64) if args[i].type.width < 64 else args[i] for i in (2, 3, 4))
+        eight, zero = ir.Constant(simd.I64, 8), ir.Constant(simd.I64, 0)
+        padded = b.and_(b.add(d_, ir.Constant(simd.I64, 7)), ir.Constant(simd.I64, -8))
+        to = simd.at(b, ps, b.mul(new_, b.mul(d_, ir.Constant(simd.I64, 2))))
+        source = simd.at(b, ps, b.mul(old_, b.mul(d_, ir.Constant(simd.I64, 2))))
+        leaves = b.icmp_signed(">=", old_, zero)
+        with simd.Loop(b, zero, padded, eight, []) as loop:
+            first = simd.load(b, simd.at(b, pc, loop.i), vtype)
+            then = simd.load(b, simd.at(b, pc, b.add(padded, loop.i)), vtype)
+            value = b.fmul(b.fmul(simd.load(b, simd.at(b, pr, loop.i), vtype), first), then)
+            value = simd.call(b, f"llvm.rint.{simd.suffix(vtype)}", vtype, [value])
+            top = b.fmul(value, simd.const(vtype, 1.0 / DIGIT))
+            top = simd.call(b, f"llvm.trunc.{simd.suffix(vtype)}", vtype, [top])
+            low = b.fptosi(b.fsub(value, b.fmul(top, simd.const(vtype, DIGIT))), itype)
+            high = b.fptosi(top, itype)
+
+            def add(start, operation):
+                # the low digits first: their padding may reach into the high ones, which are read afterwards
+                for offset, digits in ((loop.i, low), (b.add(loop.i, d_), high)):
+                    place = simd.at(b, start, offset)
+                    simd.store(b, operation(simd.load(b, place, itype), digits), place)
+
+            add(to, b.add)
+            with b.if_then(leaves):
+                add(source, b.sub)
+            loop.next([])
+        return context.get_dummy_value()
+
+    return types.void(row, scale, new, old, d, sums), codegen
 
 
 @kernel
@@ -270,9 +317,22 @@ def sum_rows(values, weights, scale0, scale1, lo, hi, sums):
     values (n,) float64 >= 0, weights (n,) int64 or (0,) for ones IN, sums (6,) int64 INOUT: 3 digits of the value and
     the weight's two; powers of two in two steps.  At most 2**28 rows between carries.
     """
-    weighted = weights.shape[0] > 0
+    if weights.shape[0] == 0:
+        low, middle, high = np.int64(0), np.int64(0), np.int64(0)
+        for i in range(np.uint64(lo), np.uint64(hi)):  # sums of integers, so LLVM may run them side by side
+            value = np.rint(values[i] * scale0 * scale1)
+            d2 = np.trunc(value * 2.0**-64)
+            value -= d2 * 2.0**64
+            d1 = np.trunc(value * 2.0**-32)
+            low += np.int64(value - d1 * 2.0**32)
+            middle += np.int64(d1)
+            high += np.int64(d2)
+        sums[0] += low
+        sums[1] += middle
+        sums[2] += high
+        return
     for i in range(lo, hi):
-        w = weights[i] if weighted else 1
+        w = weights[i]
         if w == 0:
             continue
         value = np.rint(values[i] * scale0 * scale1)

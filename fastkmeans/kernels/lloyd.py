@@ -20,7 +20,7 @@ import numpy as np
 
 from . import simd
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups, nearest_plain
-from .exact import DIGIT, add_digits, row_digits, weigh_digits
+from .exact import DIGIT, add_digits, move_digits, row_digits, weigh_digits
 from .jit import kernel
 from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_tile, finish_tile, row_values
 from .pack import STRIP, load_row, pack_strip, pack_tile, panel_norms, panel_size, tile_norms
@@ -175,13 +175,13 @@ def _groups_of_lanes(width, state, which, place, threshold, marked):
 
 
 @kernel
-def commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_weights, touched):
+def commit(X, lo, n, new, weights, labels, update, scale, row, sums, cluster_weights, touched):
     """Write a block's labels; where `update` is set, move the rows whose label changed between the sums.
 
     X (m, d) any dtype, new (n,) int32 labels of rows lo.., weights (m,) int64 or (0,) IN; labels (m,) int32 INOUT,
-    -1 where there was none; scale (2, d) float64 IN; sums (k * 2 * d,), cluster_weights (k,) int64, touched (k,) uint8
-    INOUT.  Returns how many changed.  Sums are moved here for unit weights and two digits only: own_clusters does the
-    rest.
+    -1 where there was none; scale (2, d rounded up to 8) float64 IN, row (the same,) float64 scratch, zero beyond d;
+    sums (k * 2 * d + 8,), cluster_weights (k,) int64, touched (k,) uint8 INOUT.  Returns how many changed.
+    Sums are moved here for unit weights and two digits only: own_clusters does the rest.
     """
     weighted = weights.shape[0] > 0
     d = np.uint64(X.shape[1])
@@ -195,29 +195,68 @@ def commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_weights,
         if weighted and weights[i] == 0:
             continue
         changed += 1
-        if not update:
+        if update:
+            cluster_weights[label] += 1
+            touched[label] = 1
+            if old >= 0:
+                cluster_weights[old] -= 1
+                touched[old] = 1
+            if d >= 32:
+                for j in range(d):
+                    row[j] = X[i, j]
+                move_digits(row, scale, label, old, X.shape[1], sums)
+                continue
+            # few features: the vectors above would wait for the stores before them
+            to = np.uint64(label) * np.uint64(2) * d
+            if old < 0:
+                for j in range(d):
+                    value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+                    high = np.trunc(value * (1.0 / DIGIT))
+                    sums[to + d + j] += np.int64(high)
+                    sums[to + j] += np.int64(value - high * DIGIT)
+                continue
+            source = np.uint64(old) * np.uint64(2) * d
+            for j in range(d):
+                value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+                high = np.trunc(value * (1.0 / DIGIT))
+                high_digit, low_digit = np.int64(high), np.int64(value - high * DIGIT)
+                sums[to + d + j] += high_digit
+                sums[to + j] += low_digit
+                sums[source + d + j] -= high_digit
+                sums[source + j] -= low_digit
+    return changed
+
+
+@kernel
+def plain_commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_weights, touched):
+    """`commit` in plain loops."""
+    weighted = weights.shape[0] > 0
+    d = X.shape[1]
+    changed = 0
+    for r in range(n):
+        i = lo + r
+        old, label = labels[i], new[r]
+        if label == old:
             continue
-        cluster_weights[label] += 1
-        touched[label] = 1
-        low = np.uint64(label) * np.uint64(2) * d
-        if old < 0:
+        labels[i] = label
+        if weighted and weights[i] == 0:
+            continue
+        changed += 1
+        if update:
+            cluster_weights[label] += 1
+            touched[label] = 1
+            if old >= 0:
+                cluster_weights[old] -= 1
+                touched[old] = 1
             for j in range(d):
                 value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
-                top = np.trunc(value * (1.0 / DIGIT))
-                sums[low + d + j] += np.int64(top)
-                sums[low + j] += np.int64(value - top * DIGIT)
-        else:
-            cluster_weights[old] -= 1
-            touched[old] = 1
-            from_low = np.uint64(old) * np.uint64(2) * d
-            for j in range(d):
-                value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
-                top = np.trunc(value * (1.0 / DIGIT))
-                high_digit, low_digit = np.int64(top), np.int64(value - top * DIGIT)
-                sums[low + d + j] += high_digit
-                sums[low + j] += low_digit
-                sums[from_low + d + j] -= high_digit
-                sums[from_low + j] -= low_digit
+                high = np.trunc(value * (1.0 / DIGIT))
+                low = value - high * DIGIT
+                sums[label * 2 * d + j] += np.int64(low)
+                sums[label * 2 * d + d + j] += np.int64(high)
+                if old >= 0:
+                    sums[old * 2 * d + j] -= np.int64(low)
+                    sums[old * 2 * d + d + j] -= np.int64(high)
     return changed
 
 
@@ -269,7 +308,9 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, clu
         for i in range(lo, hi):
             load_row(X, i, row)
             new[i - lo] = nearest_plain(row, grouped, k, out)
-        counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
+        counts[CHANGED] += plain_commit(
+            X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
+        )
         counts[BLOCKS] += 1
 
 
@@ -290,6 +331,7 @@ def points_lane(
     squares, new = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     unsure, doubtful = np.empty(BLOCK, np.uint8), np.empty(BLOCK + 1, np.int32)
     y, row = np.empty(ROWS * CHUNK, np.float32), np.empty(d)
+    padded_row = np.zeros((d + 7) // 8 * 8)
     terms, order_sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     n_groups = (k + lanes - 1) // lanes
     n_tiles = (k + CENTERS - 1) // CENTERS
@@ -324,7 +366,9 @@ def points_lane(
             load_row(X, lo + r, row)
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
-        counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
+        counts[CHANGED] += commit(
+            X, lo, hi - lo, new, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
+        )
         if measure != NOTHING:
             fixed = measure == TO_FIRST
             block_distances(X, lo, hi, measured, labels, fixed, weights, distances, largest_sq, terms, order_sums)
@@ -355,7 +399,7 @@ def centers_lane(
     v1, v2 = np.empty(block, np.float32), np.empty(block, np.float32)
     squares, new = np.empty(block, np.float32), np.empty(block, np.int32)
     unsure, doubtful = np.empty(block, np.uint8), np.empty(block + 1, np.int32)
-    row = np.empty(d)
+    row, padded_row = np.empty(d), np.zeros((d + 7) // 8 * 8)
     terms, order_sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     n_groups = (k + lanes - 1) // lanes
     sweep = max(2, CENTER_BYTES // (4 * d * lanes) // 2 * 2)
@@ -398,7 +442,9 @@ def centers_lane(
             load_row(X, lo + r, row)
             new[r] = nearest_in_groups(row, grouped, marked, found, k, out)
             counts[DECIDED] += 1
-        counts[CHANGED] += commit(X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched)
+        counts[CHANGED] += commit(
+            X, lo, hi - lo, new, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
+        )
         if measure != NOTHING:
             fixed = measure == TO_FIRST
             block_distances(X, lo, hi, measured, labels, fixed, weights, distances, largest_sq, terms, order_sums)
