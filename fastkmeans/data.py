@@ -54,8 +54,20 @@ class RowSum(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The nearest float64."""
-        return float(round_ratio(self.total, 1, self.exponent, np.dtype(np.float64)))
+        """The nearest float64.
+
+        Raises
+        ------
+        ValueError
+            If there is none below infinity.
+        """
+        try:
+            return float(round_ratio(self.total, 1, self.exponent, np.dtype(np.float64)))
+        except OverflowError as error:
+            raise ValueError(
+                "The weighted sum of squared distances is larger than float64 can hold: divide sample_weight, or X, "
+                "by a common number."
+            ) from error
 
 
 def field_exponent(value: float) -> int:

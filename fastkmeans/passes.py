@@ -402,7 +402,8 @@ def inertia_below_scatter(
     total = 0.0
     for slab in _slabs(*means.shape):
         between, off = means[slab] - mean, means[slab] - centers[slab]
-        values = weights[slab] * (ordered_sums(between * between) - ordered_sums(off * off))
+        with np.errstate(over="ignore", invalid="ignore"):  # the final inertia reports what float64 can't hold
+            values = weights[slab] * (ordered_sums(between * between) - ordered_sums(off * off))
         for value in values[weights[slab] > 0].tolist():
             total += value
     return total

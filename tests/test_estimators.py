@@ -693,3 +693,9 @@ def test_docstring_example():
     done = doctest.testmod(fastkmeans.estimators)
     assert done.attempted > 0
     assert done.failed == 0
+
+
+def test_a_sum_beyond_float64_is_an_error():
+    X, weights = [[0.0], [1e20], [1.0]], np.full(3, 1e300)
+    with pytest.raises(ValueError, match=r"larger than float64 can hold: divide sample_weight"):
+        KMeans(1, init=[[0.0]], n_init=1).fit(X, sample_weight=weights)

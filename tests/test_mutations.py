@@ -50,7 +50,7 @@ MUTATIONS = {
     ),
     "ignore the second digit": Mutation(
         "kernels/lloyd.py",
-        "np.int64(value - top * DIGIT)",
+        "np.int64(low)",
         "np.int64(0)",
         "test_plain_loops[blobs]",
     ),

@@ -183,7 +183,10 @@ def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
         p_high, p_low = _wide_product(value, weights[i] if weighted else np.int64(1))
         if p_high > high or (p_high == high and p_low > low):
             return i
-        borrow = np.uint64(1) if p_low > low else np.uint64(0)
-        low = low - p_low
-        high = high - p_high - borrow
+        if p_low > low:  # borrow
+            low = (np.uint64(0xFFFFFFFFFFFFFFFF) - p_low) + low + np.uint64(1)
+            high -= p_high + np.uint64(1)
+        else:
+            low -= p_low
+            high -= p_high
     return hi

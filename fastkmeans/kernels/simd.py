@@ -12,8 +12,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.extending import NativeValue, intrinsic, models, overload, register_model, typeof_impl, unbox
 
 F32 = ir.FloatType()
@@ -274,47 +275,64 @@ class Loop:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# two intrinsics every kernel may use
+# intrinsics that the plain loops use too: with the JIT disabled they are Python
 # ---------------------------------------------------------------------------------------------------------------------
 
+if config.DISABLE_JIT:
 
-@intrinsic
-def fetch_add(typingctx, counter, amount):
-    """Atomically add to counter[0] (int64) and return what it was: how lanes share blocks."""
+    def fetch_add(counter, amount):
+        """As below."""
+        before = int(counter[0])
+        counter[0] += amount
+        return before
 
-    def codegen(context, b, signature, args):
-        pointer = data(context, b, signature.args[0], args[0])
-        return b.atomic_rmw("add", pointer, args[1], "monotonic")
+    def float_bits(value):
+        """As below."""
+        return int(np.float64(value).view(np.int64))
 
-    return types.int64(counter, types.int64), codegen
+    def from_bits(bits):
+        """As below."""
+        return np.int64(bits).view(np.float64)
 
+    def fetch_ahead(address):
+        """As below: nothing to do."""
 
-@intrinsic
-def float_bits(typingctx, value):
-    """The bits of a float64 as int64."""
+else:
 
-    def codegen(context, b, signature, args):
-        return b.bitcast(args[0], I64)
+    @intrinsic
+    def fetch_add(typingctx, counter, amount):
+        """Atomically add to counter[0] (int64) and return what it was: how lanes share blocks."""
 
-    return types.int64(types.float64), codegen
+        def codegen(context, b, signature, args):
+            pointer = data(context, b, signature.args[0], args[0])
+            return b.atomic_rmw("add", pointer, args[1], "monotonic")
 
+        return types.int64(counter, types.int64), codegen
 
-@intrinsic
-def from_bits(typingctx, bits):
-    """The float64 with the bits of an int64."""
+    @intrinsic
+    def float_bits(typingctx, value):
+        """The bits of a float64 as int64."""
 
-    def codegen(context, b, signature, args):
-        return b.bitcast(args[0], F64)
+        def codegen(context, b, signature, args):
+            return b.bitcast(args[0], I64)
 
-    return types.float64(types.int64), codegen
+        return types.int64(types.float64), codegen
 
+    @intrinsic
+    def from_bits(typingctx, bits):
+        """The float64 with the bits of an int64."""
 
-@intrinsic
-def fetch_ahead(typingctx, address):
-    """Ask for the line at an address (int64) to be read soon; any address is allowed."""
+        def codegen(context, b, signature, args):
+            return b.bitcast(args[0], F64)
 
-    def codegen(context, b, signature, args):
-        prefetch(b, args[0])
-        return context.get_dummy_value()
+        return types.float64(types.int64), codegen
 
-    return types.void(types.int64), codegen
+    @intrinsic
+    def fetch_ahead(typingctx, address):
+        """Ask for the line at an address (int64) to be read soon; any address is allowed."""
+
+        def codegen(context, b, signature, args):
+            prefetch(b, args[0])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), codegen
