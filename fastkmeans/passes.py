@@ -8,7 +8,6 @@ comes in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,6 +150,8 @@ class Sums:
         fresh = np.flatnonzero(self.touched.any(axis=0))
         self.changed[fresh] = 1
         self.touched[:] = 0
+        if self.buffered:
+            return  # carried already
         step = max(1, 4096 // self.total.shape[2])
         for lo in range(0, len(fresh), step):
             clusters = fresh[lo : lo + step]
@@ -369,41 +370,3 @@ def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArra
         shared = (rows, new_counter(), grouped, k, plain, out[lo:hi])
         threads.share(n_lanes, parallel.transform_parallel, canonical.transform_lane, shared)
     return out
-
-
-def ordered_sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row sums (m, d) -> (m,), added from left to right: NumPy's own sum groups terms as the CPU likes it."""
-    return np.add.accumulate(terms, axis=1)[:, -1]
-
-
-def _slabs(k: int, d: int) -> Iterator[slice]:
-    step = max(1, 4096 // d)
-    return (slice(c, c + step) for c in range(0, k, step))
-
-
-def center_shift(old: NDArray[Any], new: NDArray[Any]) -> float:
-    """Sum over clusters, in order, of the canonical squared distance between old and new center."""
-    total = 0.0
-    for slab in _slabs(*old.shape):
-        difference = new[slab].astype(np.float64) - old[slab]
-        for value in ordered_sums(difference * difference).tolist():
-            total += value
-    return total
-
-
-def inertia_below_scatter(
-    means: NDArray[np.float64], mean: NDArray[np.float64], centers: NDArray[Any], weights: NDArray[np.float64]
-) -> float:
-    """How far the inertia of clusters with these means and centers lies below the total scatter about `mean`.
-
-    By the theorem of the means that is the sum of ``w (|mean_c - mean|^2 - |mean_c - center_c|^2)``. It cancels, which
-    is why it serves the history only.
-    """
-    total = 0.0
-    for slab in _slabs(*means.shape):
-        between, off = means[slab] - mean, means[slab] - centers[slab]
-        with np.errstate(over="ignore", invalid="ignore"):  # the final inertia reports what float64 can't hold
-            values = weights[slab] * (ordered_sums(between * between) - ordered_sums(off * off))
-        for value in values[weights[slab] > 0].tolist():
-            total += value
-    return total

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import passes, seeding
 from .data import Data, RowSum, round_ratio
-from .kernels import lloyd
+from .kernels import exact, lloyd
 from .passes import Measure, Sums
 from .points import Points
 
@@ -101,11 +101,11 @@ class Solver:
             new = passes.update_centers(data, sums, centers, means)
             strict = t > 1 and counts.changed == 0  # the sums, and so the centers, are what they were
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
-            shift = passes.center_shift(centers, new)
-            seconds = time.perf_counter() - start
             if self.mean is None:
                 self.mean = passes.mean_of_rows(data, sums)
-            below = passes.inertia_below_scatter(means, self.mean, centers, self._cluster_weights(sums))
+            weights = self._cluster_weights(sums)
+            shift, below = exact.compare_centers(centers, new, means, self.mean, weights)
+            seconds = time.perf_counter() - start
             steps.append((below, Iteration(np.nan, shift, counts.changed, n_refilled, seconds)))
             if self.verbose:
                 print(f"Iteration {t}, inertia {max(self._scatter(self.mean) - below, 0.0)}.")

@@ -199,7 +199,7 @@ def add_digits(digits, n, sign, sums, start):
 
 @kernel
 def merge_lanes(lane_sums, lane_weights, touched, sums, weights):
-    """Add the lanes' sums of the clusters they touched to the whole, and clear them.
+    """Add the lanes' sums of the clusters they touched to the whole, carry, and clear them.
 
     lane_sums (lanes, k * n_digits * d), lane_weights (lanes, k) int64 INOUT, touched (lanes, k) uint8 IN,
     sums (k, n_digits, d), weights (k,) int64 INOUT.
@@ -215,6 +215,11 @@ def merge_lanes(lane_sums, lane_weights, touched, sums, weights):
                     for j in range(np.uint64(d)):
                         sums[c, t, j] += lane_sums[lane, start + j]
                         lane_sums[lane, start + j] = 0
+                for t in range(n_digits - 1):
+                    for j in range(d):
+                        carry = sums[c, t, j] >> 32
+                        sums[c, t, j] -= carry << 32
+                        sums[c, t + 1, j] += carry
 
 
 @kernel
@@ -351,3 +356,27 @@ def sum_rows(values, weights, scale0, scale1, lo, hi, sums):
                 sums[t] += np.int64(p0 & np.uint64(LOW))
                 sums[t + 1] += np.int64((p0 >> np.uint64(32)) + (p1 & np.uint64(LOW)))
                 sums[t + 2] += np.int64(p1 >> np.uint64(32))
+
+
+@kernel
+def compare_centers(old, new, means, mean, weights):
+    """The shift of the centers, and how far the inertia of the old ones lies below the scatter about `mean`.
+
+    old, new (k, d) centers, means (k, d), mean (d,), weights (k,) float64 IN.  The shift is the sum over clusters, in
+    order, of the canonical squared distance between old and new.  The other, by the theorem of the means, is the sum of
+    ``w (|mean_c - mean|^2 - |mean_c - old_c|^2)``; it cancels, and serves the history only.
+    """
+    shift, below = 0.0, 0.0
+    for c in range(old.shape[0]):
+        moved, between, off = 0.0, 0.0, 0.0
+        for j in range(old.shape[1]):
+            t = np.float64(new[c, j]) - np.float64(old[c, j])
+            moved += t * t
+            t = means[c, j] - mean[j]
+            between += t * t
+            t = means[c, j] - np.float64(old[c, j])
+            off += t * t
+        shift += moved
+        if weights[c] > 0.0:
+            below += weights[c] * (between - off)
+    return shift, below
