@@ -200,7 +200,9 @@ def distances_lane(X, counter, centers, labels, weights, out, largest):
             for i in range(first, last):
                 t = np.float64(X[i, j]) - np.float64(centers[np.uint64(labels[i]), j])
                 out[i] += t * t
-        note_largest(out, weights, first, last, largest)
+        for i in range(first, last):
+            if weights.shape[0] == 0 or weights[i] > 0:
+                largest[0] = max(largest[0], out[i])
 
 
 @kernel

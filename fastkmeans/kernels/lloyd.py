@@ -306,7 +306,8 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, clu
             break
         hi = min(lo + BLOCK, n)
         for i in range(lo, hi):
-            load_row(X, i, row)
+            for j in range(d):
+                row[j] = X[i, j]
             new[i - lo] = nearest_plain(row, grouped, k, out)
         counts[CHANGED] += plain_commit(
             X, lo, hi - lo, new, weights, labels, update, scale, sums, cluster_weights, touched
