@@ -106,9 +106,7 @@ class Data:
     ----------
     points : Points
     sample_weight : ndarray of float64, shape (n_samples,), or None
-    n_threads : int
-    gridded : bool
-        Whether sums will be wanted: predict and transform need no grid.
+    n_threads : int or None
     estimator : str or None
         Named by errors.
     """

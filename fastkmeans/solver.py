@@ -131,7 +131,7 @@ class Solver:
         assert self.mean is not None
         scatter = self._scatter(self.mean)
         history = [step._replace(inertia=max(scatter - below, 0.0)) for below, step in steps]
-        return Run(centers, labels, total, t, converged, history, self._weights_of_labels(labels, k, sums))
+        return Run(centers, labels, total, t, converged, history, self._weights_of_labels(labels, k))
 
     def _scatter(self, mean: NDArray[np.float64], measure: Measure | None = None) -> float:
         if self.scatter is None:
@@ -146,7 +146,7 @@ class Solver:
     def _cluster_weights(self, sums: Sums) -> NDArray[np.float64]:
         return np.ldexp(sums.weights.astype(np.float64), self.data.unit_exponent)
 
-    def _weights_of_labels(self, labels: NDArray[np.int32], k: int, sums: Sums) -> NDArray[np.float64]:
+    def _weights_of_labels(self, labels: NDArray[np.int32], k: int) -> NDArray[np.float64]:
         """Cluster weights of the final labels, which the last assignment may have changed."""
         data = self.data
         if not data.weighted:
