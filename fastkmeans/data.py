@@ -120,6 +120,7 @@ class Data:
         estimator: str | None = None,
     ) -> None:
         self.points = points
+        self.filters = True  # whether passes may try sixteen bits first; no longer once a pass found too much in doubt
         self.n, self.d = points.n_samples, points.n_features
         self.n_threads = threads.resolve(n_threads)
         grid = weight_grid(sample_weight, self.n)
@@ -159,21 +160,22 @@ class Data:
         for lo, hi, rows in self.points.ranges(min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)):
             weights = self.weights_of(lo, hi)
             n_lanes = self.lanes(4.0 * (hi - lo) * d, hi - lo)
-            period = d * max(1, 32 // d)
-            flat = not self.weighted and d < 32 and rows.flags.c_contiguous
-            size = period if flat else d
+            per_period = max(1, 32 // d)  # rows that are visited as one, for the sake of long inner loops
+            compact = not self.weighted and rows.flags.c_contiguous
+            size = d * per_period if compact and d < 32 else d
             lane_largest = np.zeros((n_lanes, size))
             lane_count, lane_total = np.zeros((n_lanes, 2, size), np.int64), np.zeros((n_lanes, 2, size), np.int64)
             finite = np.ones((n_lanes, 1), np.uint8)
             private = (lane_largest, lane_count, lane_total, finite)
-            step = new_counter()
-            if flat:
-                shared: tuple[Any, ...] = (rows.reshape(-1), period, step)
+            done = False
+            if compact and rows.dtype == np.float32:
+                done = self._scan_single(rows, size, n_lanes, private)
+            if not done and compact and d < 32:
+                shared: tuple[Any, ...] = (rows.reshape(-1), size, new_counter())
                 threads.share(n_lanes, parallel.exponents_flat_parallel, exact.exponents_flat_lane, shared, private)
-            else:
-                threads.share(
-                    n_lanes, parallel.exponents_parallel, exact.exponents_lane, (rows, weights, step), private
-                )
+            elif not done:
+                shared = (rows, weights, new_counter())
+                threads.share(n_lanes, parallel.exponents_parallel, exact.exponents_lane, shared, private)
             if not finite.all():
                 raise_nonfinite(self.points, estimator)
             # fold the positions of a period onto features: Python integers, for weights make the sums long
@@ -191,6 +193,26 @@ class Data:
             t // c - 1022 if c else field_exponent(float(m)) for t, c, m in zip(total, count, largest, strict=True)
         ]
         return largest, np.array(means, np.int64)
+
+    @staticmethod
+    def _scan_single(rows: Rows, size: int, n_lanes: int, private: tuple[NDArray[Any], ...]) -> bool:
+        """Scan float32 rows in C order by their bits; False, and nothing counted, where subnormals stand in the way."""
+        n, d = rows.shape
+        bits = rows.view(np.uint32)
+        whole = n // (size // d) * (size // d)
+        odd = np.zeros((n_lanes, 1), np.uint8)
+        shared = (bits[:whole].reshape(-1, size), new_counter())
+        threads.share(n_lanes, parallel.exponents_single_parallel, exact.exponents_single_lane, shared, (*private, odd))
+        if whole < n:  # the last few, which do not fill a period
+            rest = (bits[whole:].reshape(1, -1), new_counter())
+            exact.exponents_single_lane(
+                *rest, *(a[0, ..., : (n - whole) * d] for a in private[:3]), private[3][0], odd[0]
+            )
+        if odd.any():
+            for array in private[:3]:
+                array[:] = 0
+            private[3][:] = 1
+        return not odd.any()
 
     def _feature_grid(self, mean_exponents: NDArray[np.int64]) -> Grid:
         top = np.array([field_exponent(float(m)) for m in self.largest], np.int64)

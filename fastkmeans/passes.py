@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
-from .kernels import canonical, exact, lloyd, parallel, simd
+from .kernels import canonical, exact, filtered, integer, lloyd, parallel, simd
 
 PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
@@ -26,8 +26,21 @@ SPARE = 8  # values behind the sums: kernels add eight features at a time
 
 
 class Counts(NamedTuple):
+    """What a pass counted.
+
+    Attributes
+    ----------
+    changed : int
+        Rows of positive weight whose label changed.
+    decided : int
+        Rows whose label the canonical value had to decide.
+    refined : int
+        Pairs of a row and a center that the integer filter left to float32.
+    """
+
     changed: int
     decided: int
+    refined: int
 
 
 class Frame:
@@ -78,7 +91,7 @@ class Packed:
     def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
         k, d = centers.shape
         self.grouped = canonical.group_centers(centers)
-        self.orientation = lloyd.orientation(d)
+        self.orientation = lloyd.orientation(d, k, data.filters)
         if self.orientation == "plain" or is_small(data, k):
             self.orientation = "plain"
             return
@@ -94,6 +107,12 @@ class Packed:
             centers, duplicates(centers), self.frame.scale, self.frame.shift.astype(np.float64), self.width,
             self.groups, self.tiles, self.halves, self.norms,
         )  # fmt: skip
+        if self.orientation == "integers":
+            self.rows = np.zeros(k * (-(-d // 16) * 16), np.float32)
+            self.integers = np.zeros(n_groups * (-(-d // 2)) * self.width * 2, np.int16)
+            self.unit, self.residual = integer.quantize_centers(
+                self.groups, self.halves, k, d, self.width, self.rows, self.integers
+            )
 
 
 def is_small(data: Data, k: int) -> bool:
@@ -183,6 +202,11 @@ def pass_lanes(data: Data, k: int) -> int:
     return data.lanes(float(data.n) * data.d * (k + 16), data.n)
 
 
+def patience(d: int, k: int) -> float:
+    """Candidates per row that cost as much as the integer filter saves: beyond them float32 alone is faster."""
+    return 0.4 * k * d / 16.0 / (d / 6.0 + 30.0)
+
+
 class Measure:
     """Canonical squared distances to take while a pass has the rows at hand: a visit of the data saved.
 
@@ -215,7 +239,7 @@ def assign(
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
     packed: dict[bool, Packed] = {}
-    counts = np.zeros((n_lanes, 3), np.int64)
+    counts = np.zeros((n_lanes, 4), np.int64)
     largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned
     idle = sums is None or sums.owned
@@ -243,6 +267,16 @@ def assign(
             scale = f.dtype.type(f.scale)
             bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped, k)
             width = simd.lanes(p.width)
+            if p.orientation == "integers":
+                integers = (p.integers, np.float32(p.unit), p.residual, p.rows)
+                follows = (ahead(rows, 1)[0], ahead(rows, d)[1])
+                shared = (width, *head, scale, f.shift, *integers, *bounds, patience(d, k), *follows, *taken, *tail)
+                threads.share(
+                    n_lanes, parallel.filtered_parallel, filtered.filtered_lane, shared, (*private, largest_sq)
+                )
+                if head[-1][0] < len(rows):  # too much was left in doubt: the rest of the rows without the filter
+                    data.filters = False
+                    p.orientation = "centers"
             if p.orientation == "points":
                 points = 3 * p.width
                 shared = (
@@ -258,7 +292,7 @@ def assign(
                     *tail,
                 )
                 threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, (*private, largest_sq))
-            else:
+            elif p.orientation == "centers":
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
                 shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 6), *taken, *tail)
                 threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, (*private, largest_sq))
@@ -274,7 +308,8 @@ def assign(
     if measure is not None and not any(p.orientation == "plain" for p in packed.values()):
         measure.largest = float(largest_sq.max())
     threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
-    return Counts(int(counts[:, lloyd.CHANGED].sum()), int(counts[:, lloyd.DECIDED].sum()))
+    total = counts.sum(axis=0)
+    return Counts(int(total[lloyd.CHANGED]), int(total[lloyd.DECIDED]), int(total[filtered.REFINED]))
 
 
 def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray[np.float64]) -> NDArray[Any]:

@@ -126,12 +126,12 @@ class Solver:
         to_label: Measure | None = None
         if not strict:
             to_label = Measure(data, centers, lloyd.TO_LABEL)
-            passes.assign(data, centers, labels, measure=to_label)
+            passes.assign(data, centers, labels, sums, to_label)
         total = passes.inertia(data, centers, labels, to_label)
         assert self.mean is not None
         scatter = self._scatter(self.mean)
         history = [step._replace(inertia=max(scatter - below, 0.0)) for below, step in steps]
-        return Run(centers, labels, total, t, converged, history, self._weights_of_labels(labels, k))
+        return Run(centers, labels, total, t, converged, history, self._cluster_weights(sums))
 
     def _scatter(self, mean: NDArray[np.float64], measure: Measure | None = None) -> float:
         if self.scatter is None:
@@ -145,15 +145,6 @@ class Solver:
 
     def _cluster_weights(self, sums: Sums) -> NDArray[np.float64]:
         return np.ldexp(sums.weights.astype(np.float64), self.data.unit_exponent)
-
-    def _weights_of_labels(self, labels: NDArray[np.int32], k: int) -> NDArray[np.float64]:
-        """Cluster weights of the final labels, which the last assignment may have changed."""
-        data = self.data
-        if not data.weighted:
-            return np.bincount(labels, minlength=k).astype(np.float64)
-        totals = np.zeros(k, np.int64)
-        np.add.at(totals, labels, data.weights)
-        return np.ldexp(totals.astype(np.float64), data.unit_exponent)
 
     def _refill(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums, new: NDArray[Any]) -> int:
         """Give each empty cluster the row farthest from its center; returns how many were given one.

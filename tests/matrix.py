@@ -96,6 +96,10 @@ NAMED = {
     "1e-310 beside 1": (lambda r: _blobs(r, 101, 3, 4) * [1e-310, 1.0, 1e-160], 4),
     "tight blobs": (_tight_blobs, 24),
     "sparse rows": (_sparse_rows, 8),
+    # as many features and clusters as the integer filter is used for
+    "many wide clusters": (lambda r: _blobs(r, 217, 96, 7, width=0.6).astype(np.float32), 70),
+    "many wide clusters f64": (lambda r: 5.0 + _blobs(r, 183, 65, 9, width=1e-3), 96),
+    "many wide clusters lattice": (lambda r: r.integers(0, 2, (199, 70)).astype(np.float32), 90),
     "constant feature": (lambda r: np.column_stack([r.normal(size=(89, 2)), np.full(89, -7.3)]), 4),
     "heavy tails": (lambda r: r.standard_cauchy((127, 3)), 6),
     "integers": (lambda r: r.integers(-(2**31), 2**31, (103, 3)).astype(np.int64), 5),

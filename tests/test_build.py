@@ -73,7 +73,7 @@ def test_the_parallel_kernels_are_found():
 
 # ------------------------------------------------------------------------------------------------ parallel loops
 def workload(n_threads, dtype="f4"):
-    """Call every kernel: seeding, passes by plain loops and in both orientations, weighted and not, transform."""
+    """Call every kernel: seeding, passes by plain loops and in all orientations, weighted and not, transform."""
     rng = np.random.default_rng(0)
     sha = hashlib.sha256()
 
@@ -81,9 +81,9 @@ def workload(n_threads, dtype="f4"):
         for value in values:
             sha.update(np.ascontiguousarray(value).tobytes())
 
-    for width, orientation, d in ((1, None, 3), (WIDTH, "points", 3), (WIDTH, "centers", 70)):
+    for width, orientation, d in ((1, None, 3), (WIDTH, "points", 3), (WIDTH, "centers", 70), (WIDTH, "integers", 70)):
         n = 500
-        X = (rng.normal(size=(n, d)) + rng.integers(0, 3, (n, 1))).astype(dtype)
+        X = (rng.normal(size=(n, d)) + rng.integers(3, 6, (n, 1))).astype(dtype)
         X[::9] = X[0] / 2 + X[1] / 2  # doubtful for two of the clusters
         with simd.force_lanes(width):
             for k, weights in ((5, None), (35, rng.integers(0, 3, n) / 2)):
@@ -94,6 +94,8 @@ def workload(n_threads, dtype="f4"):
                         model.fit(X, sample_weight=weights)
                         note(model.labels_, model.cluster_centers_, model.inertia_, model.predict(X))
             note(model.transform(X))
+            if d == 3:  # bytes, whose ranges are found in another way
+                note(KMeans(5, init=X[:5], n_init=1, max_iter=2, n_threads=n_threads).fit(X.astype("u1")).labels_)
     return sha.hexdigest()
 
 

@@ -127,8 +127,8 @@ def test_what_passes_is_the_canonical_argmin(problem):
     check(*problem)
 
 
-@hypothesis.settings(max_examples=80)
-@hypothesis.given(problems(), st.sampled_from(["points", "centers"]))
+@hypothesis.settings(max_examples=150)
+@hypothesis.given(problems(), st.sampled_from(["points", "centers", "integers"]))
 def test_passes_find_the_canonical_argmin(problem, orientation):
     """All of it together, however many rows are in doubt."""
     X, centers = problem

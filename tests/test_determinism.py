@@ -28,6 +28,7 @@ CASES = {
     "few features f64": (5003, 5, 40, "f8", "array", False),
     "many features": (3001, 70, 33, "f4", "array", False),
     "many features f64": (2003, 130, 19, "f8", "array", False),
+    "many clusters": (2501, 70, 97, "f4", "array", False),
     "weighted": (4007, 6, 12, "f4", "array", True),
     "lattice": (6005, 4, 30, "f4", "array", False),
     "bytes": (6005, 4, 30, "u1", "array", False),
@@ -35,7 +36,7 @@ CASES = {
     "seeded weighted": (3011, 60, 9, "f4", "k-means++", True),
 }
 
-THREADED = ["few features", "many features", "weighted", "seeded", "seeded weighted"]
+THREADED = ["few features", "many features", "many clusters", "weighted", "seeded", "seeded weighted"]
 
 
 def case(name):
@@ -123,12 +124,12 @@ def test_threads(expected):
 
 @pytest.mark.parametrize("width", [1, 4, 8, 16])
 def test_lane_widths(expected, width):
-    names = ["few features", "many features", "lattice", "seeded weighted"]
+    names = ["few features", "many features", "many clusters", "lattice", "seeded weighted"]
     with simd.force_lanes(width):
         assert digests(names) == {name: expected[name] for name in names}
 
 
-@pytest.mark.parametrize("orientation", ["points", "centers"])
+@pytest.mark.parametrize("orientation", ["points", "centers", "integers"])
 def test_orientations(expected, orientation):
     names = [name for name, (_, d, *_) in CASES.items() if d <= 64]
     with lloyd.force_orientation(orientation):
@@ -138,7 +139,9 @@ def test_orientations(expected, orientation):
 @pytest.mark.parametrize("rows", [1, 7, 500, 1024, 4000])
 def test_rows_per_kernel_call(expected, rows, monkeypatch):
     monkeypatch.setattr(data, "RANGE_ROWS", rows)
-    names = ["few features", "many features", "weighted", "seeded"] if rows > 7 else ["seeded weighted"]
+    names = (
+        ["few features", "many features", "many clusters", "weighted", "seeded"] if rows > 7 else ["seeded weighted"]
+    )
     assert digests(names) == {name: expected[name] for name in names}
 
 
@@ -167,7 +170,7 @@ def test_storages(expected, storage, name, tmp_path):
 def test_plain_loops(expected, monkeypatch):
     """What small jobs run by default."""
     monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
-    names = ["few features", "many features", "lattice", "seeded weighted"]
+    names = ["few features", "many features", "many clusters", "lattice", "seeded weighted"]
     assert digests(names) == {name: expected[name] for name in names}
 
 

@@ -19,6 +19,7 @@ from fastkmeans.kernels.micro import (
     PANEL,
     ROWS,
     assign_panel,
+    assign_panel_tiles,
     assign_tile,
     finish_tile,
     lanes_above,
@@ -67,6 +68,11 @@ def run_finish_tile(width, state, which, s0, v1, v2, label, o0):
 @kernel
 def run_assign_panel(width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step):
     assign_panel(width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step)
+
+
+@kernel
+def run_assign_panel_tiles(width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step):
+    assign_panel_tiles(width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step)
 
 
 @kernel
@@ -330,14 +336,15 @@ def panel_of(y, width):
 
 @pytest.mark.parametrize("d", [d for d in FEATURES if d <= CHUNK])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_assign_panel(width, d):
+@pytest.mark.parametrize("run", [run_assign_panel, run_assign_panel_tiles])
+def test_assign_panel(run, width, d):
     for k in (1, 7, 8, 9, 24, 61):
         y, c, dead = problem(d, k, PANEL * width)
         halves = halves_of(c, CENTERS, dead)
         values = fast_values(y, c, halves[:k])
         panel, p0 = unread(panel_of(y, width))
         v1, v2, label = Guarded(PANEL * width), Guarded(PANEL * width), Guarded(PANEL * width, np.int32)
-        run_assign_panel(
+        run(
             simd.lanes(width), panel, p0, groups_of(c, CENTERS).reshape(-1), halves, d, -(-k // CENTERS),
             v1.whole, v2.whole, label.whole, GUARD, panel.ctypes.data, 128,
         )  # fmt: skip

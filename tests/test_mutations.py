@@ -66,6 +66,18 @@ MUTATIONS = {
         "gamma = 0.0",
         "test_predict_is_the_canonical_argmin[uniform32-ulp]",
     ),
+    "forget what sixteen bits take": Mutation(
+        "kernels/filtered.py",
+        "margin += np.float32(2.05) * (rest * largest + (length + rest) * c_residual)",
+        "margin += np.float32(0.0)",
+        "test_rows_as_start[many wide clusters f64]",
+    ),
+    "let the nearest of the estimates win": Mutation(
+        "kernels/filtered.py",
+        "if close > 1:",
+        "if close > k:",
+        "test_other_starts[many wide clusters-ulp]",
+    ),
     "sum inertia in float": Mutation(
         "passes.py",
         "    exponent = max(field_exponent(largest) - 94, -1074)\n",
@@ -90,7 +102,7 @@ MUTATIONS = {
     ),
     "skip the final assignment": Mutation(
         "solver.py",
-        "            passes.assign(data, centers, labels, measure=to_label)\n",
+        "            passes.assign(data, centers, labels, sums, to_label)\n",
         "",
         "test_rows_as_start[blobs32]",
     ),

@@ -23,6 +23,8 @@ from .simd import fetch_add, float_bits, from_bits
 
 DIGIT = 2.0**32
 LOW = (1 << 32) - 1
+MAGIC = 1.5 * 2.0**52  # added to an integral float64 below 2**51, it leaves the integer in the low bits
+MAGIC_BITS = 0x4338 << 48
 MAGNITUDE = (1 << 63) - 1  # all bits of a float64 but the sign
 INFINITE = 0x7FF << 52
 
@@ -98,6 +100,51 @@ def exponents_flat_lane(flat, period, counter, largest, count, total, finite):
             finite[0] = 0
 
 
+@kernel
+def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
+    """`exponents_lane` for float32 and unit weights, by 32-bit integers: four rows at a time.
+
+    bits (n, d) uint32: the values' bits IN; odd (1,) uint8 INOUT: set where a subnormal was met, whose exponent is not
+    in its bits; what was counted is of no use then.  The rest as above, for weights of one.
+    """
+    n, d = bits.shape
+    top, present, fields = np.zeros(d, np.uint32), np.zeros(d, np.uint32), np.zeros(d, np.uint32)
+    sign, one, lowest, shift = np.uint32(0x7FFFFFFF), np.uint32(1), np.uint32(0x7FFFFF), np.uint32(23)
+    subnormal = np.uint32(0)
+    while True:
+        start = fetch_add(counter, 1024)
+        if start >= n:
+            break
+        stop = min(start + 1024, n)
+        present[:], fields[:] = 0, 0
+        for i in range(np.uint64(start), np.uint64(start + (stop - start) // 4 * 4), np.uint64(4)):
+            for j in range(np.uint64(d)):
+                a, b = bits[i, j] & sign, bits[i + np.uint64(1), j] & sign
+                c, e = bits[i + np.uint64(2), j] & sign, bits[i + np.uint64(3), j] & sign
+                top[j] = max(top[j], max(max(a, b), max(c, e)))
+                present[j] += np.uint32(a != 0) + np.uint32(b != 0) + np.uint32(c != 0) + np.uint32(e != 0)
+                fields[j] += (a >> shift) + (b >> shift) + (c >> shift) + (e >> shift)
+                subnormal |= np.uint32(a - one < lowest) | np.uint32(b - one < lowest)
+                subnormal |= np.uint32(c - one < lowest) | np.uint32(e - one < lowest)
+        for i in range(np.uint64(start + (stop - start) // 4 * 4), np.uint64(stop)):
+            for j in range(np.uint64(d)):
+                a = bits[i, j] & sign
+                top[j] = max(top[j], a)
+                present[j] += np.uint32(a != 0)
+                fields[j] += a >> shift
+                subnormal |= np.uint32(a - one < lowest)
+        for j in range(d):
+            count[0, j] += np.int64(present[j])
+            total[0, j] += np.int64(fields[j]) + 896 * np.int64(present[j])  # the bias of float64 less that of float32
+    values = top.view(np.float32)
+    for j in range(d):
+        largest[j] = max(largest[j], np.float64(values[j]))
+        if top[j] >= np.uint32(0x7F800000):
+            finite[0] = 0
+    if subnormal != 0:
+        odd[0] = 1
+
+
 @intrinsic
 def move_digits(typingctx, row, scale, new, old, d, sums):
     """Move a row on a grid of two digits, of unit weight, from cluster `old` (or none, -1) to cluster `new`.
@@ -116,6 +163,12 @@ def move_digits(typingctx, row, scale, new, old, d, sums):
         to = simd.at(b, ps, b.mul(new_, b.mul(d_, ir.Constant(simd.I64, 2))))
         source = simd.at(b, ps, b.mul(old_, b.mul(d_, ir.Constant(simd.I64, 2))))
         leaves = b.icmp_signed(">=", old_, zero)
+
+        def to_integers(values):
+            """Integral float64 as int64, by their bits: few CPUs have an instruction for it."""
+            shifted = b.bitcast(b.fadd(values, simd.const(vtype, MAGIC)), itype)
+            return b.sub(shifted, simd.const(itype, MAGIC_BITS))
+
         with simd.Loop(b, zero, padded, eight, []) as loop:
             first = simd.load(b, simd.at(b, pc, loop.i), vtype)
             then = simd.load(b, simd.at(b, pc, b.add(padded, loop.i)), vtype)
@@ -123,8 +176,8 @@ def move_digits(typingctx, row, scale, new, old, d, sums):
             value = simd.call(b, f"llvm.rint.{simd.suffix(vtype)}", vtype, [value])
             top = b.fmul(value, simd.const(vtype, 1.0 / DIGIT))
             top = simd.call(b, f"llvm.trunc.{simd.suffix(vtype)}", vtype, [top])
-            low = b.fptosi(b.fsub(value, b.fmul(top, simd.const(vtype, DIGIT))), itype)
-            high = b.fptosi(top, itype)
+            low = to_integers(b.fsub(value, b.fmul(top, simd.const(vtype, DIGIT))))
+            high = to_integers(top)
 
             def add(start, operation):
                 # the low digits first: their padding may reach into the high ones, which are read afterwards
@@ -329,9 +382,9 @@ def sum_rows(values, weights, scale0, scale1, lo, hi, sums):
             d2 = np.trunc(value * 2.0**-64)
             value -= d2 * 2.0**64
             d1 = np.trunc(value * 2.0**-32)
-            low += np.int64(value - d1 * 2.0**32)
-            middle += np.int64(d1)
-            high += np.int64(d2)
+            low += float_bits(value - d1 * 2.0**32 + MAGIC) - MAGIC_BITS
+            middle += float_bits(d1 + MAGIC) - MAGIC_BITS
+            high += float_bits(d2 + MAGIC) - MAGIC_BITS
         sums[0] += low
         sums[1] += middle
         sums[2] += high

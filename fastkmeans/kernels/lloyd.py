@@ -21,14 +21,19 @@ import numpy as np
 from . import simd
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups, nearest_plain
 from .exact import DIGIT, add_digits, move_digits, row_digits, weigh_digits
+from .integer import multiplier
 from .jit import kernel
-from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_tile, finish_tile, row_values
+from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_panel_tiles, assign_tile, finish_tile, row_values
 from .pack import STRIP, load_row, pack_strip, pack_tile, panel_norms, panel_size, tile_norms
 from .simd import fetch_add, float_bits
 
 BLOCK = 1152  # rows of a block, lanes = points and plain loops
 TILES = 20  # tiles of a block at most, lanes = centers
 CENTER_BYTES = 1 << 20  # packed centers that are swept at a time: they stay in the second-level cache
+MANY_TILES = (
+    7  # tiles of centers from which on it is faster to find the winner's place in its tile afterwards (measured)
+)
+FILTER_WORK = 6144  # d * k from which on the integer filter pays for the rounding of rows (measured)
 SWITCH = 48  # features from which on lanes = centers is faster (measured)
 
 CHANGED, DECIDED, BLOCKS = range(3)  # columns of a lane's counters
@@ -39,9 +44,10 @@ _forced: list[str] = []
 
 @contextlib.contextmanager
 def force_orientation(name: str) -> Iterator[None]:
-    """Use lanes = "points" or "centers" inside the block, whatever is faster; points need d <= CHUNK.  For tests."""
-    if name not in ("points", "centers"):
-        raise ValueError(f'name must be "points" or "centers", got {name!r}')
+    """Use lanes = "points", lanes = "centers", or these with the "integers" filter inside the block; points need
+    d <= CHUNK, integers a CPU that multiplies pairs of them.  For tests."""
+    if name not in ("points", "centers", "integers"):
+        raise ValueError(f'name must be "points", "centers" or "integers", got {name!r}')
     _forced.append(name)
     try:
         yield
@@ -49,12 +55,16 @@ def force_orientation(name: str) -> Iterator[None]:
         _forced.pop()
 
 
-def orientation(d: int) -> str:
-    """Which micro-kernel serves d features."""
+def orientation(d: int, k: int, filters: bool = True) -> str:
+    """Which micro-kernel serves d features and k centers; filters: whether the integer filter is worth while."""
     if simd.lane_width() == 1:
         return "plain"
+    can_filter = multiplier() > 0
     if _forced:
-        return _forced[-1] if d <= CHUNK else "centers"
+        name = _forced[-1]
+        return "centers" if (name == "points" and d > CHUNK) or (name == "integers" and not can_filter) else name
+    if filters and can_filter and d >= 32 and k >= 48 and d * k >= FILTER_WORK:
+        return "integers"
     return "points" if d < SWITCH else "centers"
 
 
@@ -201,7 +211,7 @@ def commit(X, lo, n, new, weights, labels, update, scale, row, sums, cluster_wei
             if old >= 0:
                 cluster_weights[old] -= 1
                 touched[old] = 1
-            if d >= 32:
+            if d >= np.uint64(32) or d % np.uint64(8) == 0:
                 for j in range(d):
                     row[j] = X[i, j]
                 move_digits(row, scale, label, old, X.shape[1], sums)
@@ -351,7 +361,12 @@ def points_lane(
                 at = i - lo + t * points
                 panel_norms(width, panels, t * size, d, squares, at)
                 next_strip = ahead + (i + (STRIP + t) * points) * X.strides[0]
-                assign_panel(width, panels, t * size, tiles, halves, d, n_tiles, v1, v2, new, at, next_strip, step)
+                if n_tiles < MANY_TILES:
+                    assign_panel(width, panels, t * size, tiles, halves, d, n_tiles, v1, v2, new, at, next_strip, step)
+                else:
+                    assign_panel_tiles(
+                        width, panels, t * size, tiles, halves, d, n_tiles, v1, v2, new, at, next_strip, step
+                    )
         count = certify(v1, v2, squares, hi - lo, cutoff, unsure, doubtful)
         for q in range(count):
             r = doubtful[q]

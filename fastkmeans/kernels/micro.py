@@ -122,9 +122,9 @@ def _rows_by_groups(
     return result
 
 
-def _block_rows(width: int) -> int:
+def block_rows(width: int, groups: int = 1) -> int:
     """Rows in registers at a time: 24 accumulators where there are 32 vector registers, 12 where there are 16."""
-    return 6 if width == 8 else ROWS
+    return 6 if width == 8 and groups == 2 else ROWS
 
 
 @intrinsic
@@ -147,7 +147,6 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
         ps, pw, pt = (simd.data(context, b, arrays[i], args[i]) for i in (10, 11, 13))
         y_tile, d_, n, first_ = simd.at(b, py, args[2]), args[7], args[8], args[9]
         stride = b.mul(d_, _int(w))
-        rows = _block_rows(w)
         with b.if_then(b.icmp_signed("==", first_, _int(0))):
             low, none = simd.const(vtype, float("-inf")), simd.const(itype, 0)
             for r in range(ROWS):
@@ -158,6 +157,7 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
                 simd.store(b, none, simd.at(b, pw, place))
 
         def run(groups: int, start: Any, stop: Any) -> None:
+            rows = block_rows(w, groups)
             # the groups' numbers are carried as a vector: LLVM would broadcast a scalar again for every row
             number = simd.splat(b, b.trunc(b.add(first_, start), I32), w)
             with Loop(b, start, stop, _int(groups), [number]) as loop:
@@ -203,7 +203,7 @@ def tile_values(typingctx, width, y, y0, c, h, d, n_groups, out, o0, totals):
         types_ = signature.args
         py, pc, ph, po, pt = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4, 7, 9))
         d_, n = args[5], args[6]
-        rows = _block_rows(w)
+        rows = block_rows(w)
         with Loop(b, _int(0), n, _int(1), []) as loop:
             first = b.mul(loop.i, _int(w))
             c_group = simd.at(b, pc, b.mul(first, d_))
@@ -388,6 +388,101 @@ def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, a
                 simd.store(b, tiles.results[v], simd.at(b, p1, out))
                 simd.store(b, tiles.results[panel + v], simd.at(b, p2, out))
                 simd.store(b, tiles.results[2 * panel + v], simd.at(b, pl, out))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, p, i8, c, h, i8, i8, v1, v2, label, i8, i8, i8), codegen
+
+
+@intrinsic
+def assign_panel_tiles(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step):
+    """`assign_panel` for many centers: the same values, in fewer steps per center.
+
+    Only the largest value of each tile of CENTERS is kept while centers go by, with the best and second best tile;
+    which center of the best tile it was, and the best of the others there, is found at the end by evaluating that tile
+    once more, point by point with lanes = centers.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
+        types_ = signature.args
+        pp, pc, ph = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4))
+        p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (7, 8, 9))
+        d_, n = args[5], args[6]
+        low, minus_zero = simd.const(vtype, float("-inf")), ir.Constant(F32, -0.0)
+        together = CENTERS if w == 16 else CENTERS // 2  # as many as leave room for PANEL vectors of each
+        points = simd.at(b, pp, args[2])
+        tile_size = b.mul(d_, _int(CENTERS))
+        start = [low] * (2 * PANEL) + [simd.const(itype, 0)] * (PANEL + 1)
+        with Loop(b, _int(0), n, _int(1), start) as tiles:
+            c_tile = simd.at(b, pc, b.mul(tiles.i, tile_size))
+            h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
+            step = b.select(b.icmp_signed("==", tiles.i, _int(0)), args[12], _int(0))
+            top: list[Any] = [None] * PANEL
+            for t0 in range(0, CENTERS, together):
+                begin = []
+                for t in range(t0, t0 + together):
+                    begin += [simd.splat(b, b.fsub(minus_zero, b.load(simd.at(b, h_tile, t))), w)] * PANEL
+                with Loop(b, _int(0), d_, _int(1), begin) as features:
+                    if t0 == 0:
+                        address = b.add(args[11], b.mul(features.i, step))
+                        for line in range(PANEL):
+                            simd.prefetch(b, b.add(address, _int(64 * line)))
+                    here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
+                    vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
+                    c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
+                    acc = list(features.values)
+                    for t in range(together):
+                        value = simd.splat(b, b.load(simd.at(b, c_feature, t0 + t)), w)
+                        for v in range(PANEL):
+                            acc[t * PANEL + v] = simd.fma(b, value, vectors[v], acc[t * PANEL + v])
+                    features.next(acc)
+                for v in range(PANEL):
+                    for value in features.results[v::PANEL]:
+                        top[v] = value if top[v] is None else simd.maximum(b, top[v], value)
+            best, second = list(tiles.values[:PANEL]), list(tiles.values[PANEL : 2 * PANEL])
+            index, number = list(tiles.values[2 * PANEL : -1]), tiles.values[-1]
+            for v in range(PANEL):
+                best[v], second[v], index[v] = _update(b, top[v], number, best[v], second[v], index[v])
+            tiles.next([*best, *second, *index, b.add(number, simd.const(itype, 1))])
+        for v in range(PANEL):
+            out = b.add(args[10], _int(v * w))
+            simd.store(b, tiles.results[v], simd.at(b, p1, out))
+            simd.store(b, tiles.results[PANEL + v], simd.at(b, p2, out))
+            simd.store(b, tiles.results[2 * PANEL + v], simd.at(b, pl, out))
+
+        eight, numbers = simd.vector(F32, CENTERS), simd.vector(I32, CENTERS)
+        lane = ir.Constant(numbers, [ir.Constant(I32, i) for i in range(CENTERS)])
+        bits = ir.IntType(CENTERS)
+        with Loop(b, _int(0), _int(w), _int(1), []) as each:  # PANEL points side by side, for their latencies
+            places = [b.add(each.i, _int(v * w)) for v in range(PANEL)]
+            outs = [b.add(args[10], place) for place in places]
+            winners = [b.load(simd.at(b, pl, out)) for out in outs]
+            offsets = [b.zext(winner, I64) for winner in winners]
+            tiles_ = [simd.at(b, pc, b.mul(offset, tile_size)) for offset in offsets]
+            begin = []
+            for offset in offsets:
+                norms = simd.load(b, simd.at(b, ph, b.mul(offset, _int(CENTERS))), eight)
+                begin.append(b.fsub(simd.const(eight, -0.0), norms))
+            with Loop(b, _int(0), d_, _int(1), begin) as features:
+                acc = []
+                for place, tile, value in zip(places, tiles_, features.values, strict=True):
+                    point = simd.at(b, points, b.add(b.mul(features.i, _int(PANEL * w)), place))
+                    here = simd.load(b, simd.at(b, tile, b.mul(features.i, _int(CENTERS))), eight)
+                    acc.append(simd.fma(b, simd.splat(b, b.load(point), CENTERS), here, value))
+                features.next(acc)
+            for out, winner, values in zip(outs, winners, features.results, strict=True):
+                largest = simd.splat(b, b.load(simd.at(b, p1, out)), CENTERS)
+                equal = b.bitcast(b.fcmp_ordered("==", values, largest), bits)
+                first = simd.call(b, f"llvm.cttz.i{CENTERS}", bits, [equal, ir.Constant(ir.IntType(1), 0)])
+                chosen = b.zext(first, I32)
+                is_chosen = b.icmp_signed("==", lane, simd.splat(b, chosen, CENTERS))
+                rest = simd.fold(b, b.select(is_chosen, simd.const(eight, float("-inf")), values), simd.maximum)
+                p_second = simd.at(b, p2, out)
+                b.store(simd.maximum(b, rest, b.load(p_second)), p_second)
+                b.store(b.add(b.mul(winner, ir.Constant(I32, CENTERS)), chosen), simd.at(b, pl, out))
+            each.next([])
         return context.get_dummy_value()
 
     i8 = types.int64

@@ -10,7 +10,8 @@ from __future__ import annotations
 from numba import prange
 
 from .canonical import distances_lane, transform_lane, wide_distances_lane
-from .exact import exponents_flat_lane, exponents_lane
+from .exact import exponents_flat_lane, exponents_lane, exponents_single_lane
+from .filtered import filtered_lane
 from .jit import kernel
 from .lloyd import centers_lane, own_clusters, plain_lane, points_lane
 from .seeding import candidates_lane, plain_candidates_lane
@@ -49,6 +50,20 @@ def centers_parallel(
         centers_lane(
             width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
             tiles_per_block, ahead, step, measure, measured, distances, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def filtered_parallel(
+    n, width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest,
+    cutoff, error, grouped, k, patience, ahead, row_bytes, measure, measured, distances, labels, update, scale,
+    sums, cluster_weights, touched, counts, largest_sq,
+):  # fmt: skip
+    for lane in prange(n):
+        filtered_lane(
+            width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest,
+            cutoff, error, grouped, k, patience, ahead, row_bytes, measure, measured, distances, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
         )  # fmt: skip
 
@@ -110,3 +125,9 @@ def exponents_parallel(n, X, weights, counter, largest, count, total, finite):
 def exponents_flat_parallel(n, flat, period, counter, largest, count, total, finite):
     for lane in prange(n):
         exponents_flat_lane(flat, period, counter, largest[lane], count[lane], total[lane], finite[lane])
+
+
+@kernel(parallel=True)
+def exponents_single_parallel(n, bits, counter, largest, count, total, finite, odd):
+    for lane in prange(n):
+        exponents_single_lane(bits, counter, largest[lane], count[lane], total[lane], finite[lane], odd[lane])

@@ -28,22 +28,27 @@ _forced: list[int] = []
 
 
 @functools.cache
-def native_lanes() -> int:
-    """Lanes of float32 for this CPU: 16 with AVX-512, 8 with AVX2 and FMA, 4 on 64-bit Arm, else 1, plain loops."""
-    import platform
-
+def cpu_features() -> frozenset[str]:
+    """Names of the features that Numba compiles for, as LLVM calls them."""
     import llvmlite.binding as llvm
     import numba
 
-    if platform.machine().lower() in ("aarch64", "arm64"):
-        return 4
     features = numba.config.CPU_FEATURES
     if features is None and numba.config.CPU_NAME == "generic":
         features = ""  # as Numba takes it
     if features is None:
-        have = {name for name, on in llvm.get_host_cpu_features().items() if on}
-    else:
-        have = {f[1:] for f in features.split(",") if f.startswith("+")}
+        return frozenset(name for name, on in llvm.get_host_cpu_features().items() if on)
+    return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
+
+
+@functools.cache
+def native_lanes() -> int:
+    """Lanes of float32 for this CPU: 16 with AVX-512, 8 with AVX2 and FMA, 4 on 64-bit Arm, else 1, plain loops."""
+    import platform
+
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return 4
+    have = cpu_features()
     if "avx512f" in have:
         return 16
     return 8 if {"avx2", "fma"} <= have else 1
@@ -149,9 +154,9 @@ def load(b: Any, pointer: Any, vtype: ir.Type) -> Any:
     return value
 
 
-def store(b: Any, value: Any, pointer: Any) -> None:
+def store(b: Any, value: Any, pointer: Any, align: int = 4) -> None:
     """Unaligned vector store."""
-    b.store(value, b.bitcast(pointer, value.type.as_pointer())).align = 4
+    b.store(value, b.bitcast(pointer, value.type.as_pointer())).align = align
 
 
 def splat(b: Any, scalar: Any, width: int) -> Any:
