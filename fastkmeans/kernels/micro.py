@@ -338,7 +338,7 @@ def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, a
     """Best, second best and index of the best for the PANEL * w points of one panel, into v1, v2, label at o0.
 
     p: panels, ``[d][PANEL * w]`` at p0.  c: center tiles ``[n_tiles][d][CENTERS]``; h: halved squared norms.
-    ahead, step: address of what a later panel is packed from, and its bytes per feature, fetched meanwhile.
+    ahead, step: address of what a later panel is packed from, and its bytes per feature, to fetch.
     """
 
     def codegen(context, b, signature, args):
@@ -349,6 +349,11 @@ def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, a
         pp, pc, ph = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4))
         p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (7, 8, 9))
         d_, n = args[5], args[6]
+        with Loop(b, _int(0), d_, _int(1), []) as lines:
+            address = b.add(args[11], b.mul(lines.i, args[12]))
+            for line in range(PANEL):
+                simd.prefetch(b, b.add(address, _int(64 * line)))
+            lines.next([])
         low = simd.const(vtype, float("-inf"))
         for v0 in range(0, PANEL, panel):
             points = simd.at(b, pp, b.add(args[2], _int(v0 * w)))
@@ -360,12 +365,7 @@ def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, a
                 begin = []
                 for t in range(CENTERS):
                     begin += [simd.splat(b, b.fsub(ir.Constant(F32, -0.0), b.load(simd.at(b, h_tile, t))), w)] * panel
-                # only the first tile has anything to fetch; the others ask for one line again and again
-                step = b.select(b.icmp_signed("==", tiles.i, _int(0)), args[12], _int(0))
                 with Loop(b, _int(0), d_, _int(1), begin) as features:
-                    address = b.add(args[11], b.mul(features.i, step))
-                    for line in range(PANEL):
-                        simd.prefetch(b, b.add(address, _int(64 * line)))
                     here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
                     vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(panel)]
                     c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
@@ -412,23 +412,23 @@ def assign_panel_tiles(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label,
         d_, n = args[5], args[6]
         low, minus_zero = simd.const(vtype, float("-inf")), ir.Constant(F32, -0.0)
         together = CENTERS if w == 16 else CENTERS // 2  # as many as leave room for PANEL vectors of each
+        with Loop(b, _int(0), d_, _int(1), []) as lines:
+            address = b.add(args[11], b.mul(lines.i, args[12]))
+            for line in range(PANEL):
+                simd.prefetch(b, b.add(address, _int(64 * line)))
+            lines.next([])
         points = simd.at(b, pp, args[2])
         tile_size = b.mul(d_, _int(CENTERS))
         start = [low] * (2 * PANEL) + [simd.const(itype, 0)] * (PANEL + 1)
         with Loop(b, _int(0), n, _int(1), start) as tiles:
             c_tile = simd.at(b, pc, b.mul(tiles.i, tile_size))
             h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
-            step = b.select(b.icmp_signed("==", tiles.i, _int(0)), args[12], _int(0))
             top: list[Any] = [None] * PANEL
             for t0 in range(0, CENTERS, together):
                 begin = []
                 for t in range(t0, t0 + together):
                     begin += [simd.splat(b, b.fsub(minus_zero, b.load(simd.at(b, h_tile, t))), w)] * PANEL
                 with Loop(b, _int(0), d_, _int(1), begin) as features:
-                    if t0 == 0:
-                        address = b.add(args[11], b.mul(features.i, step))
-                        for line in range(PANEL):
-                            simd.prefetch(b, b.add(address, _int(64 * line)))
                     here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
                     vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
                     c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
