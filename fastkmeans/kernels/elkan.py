@@ -1,0 +1,525 @@
+"""The bounded pass with lanes = centers: triangle-inequality bounds per row and group of centers.
+
+Centers are taken in groups of BLOCK (or a multiple of it), near ones together.  A row keeps an upper bound of the
+distance to its own center, a lower bound of that to the nearest other one, and a lower bound per group, stored with the
+drift the group had accumulated when it was written: a row that is settled is read, never written.  Rows that the first
+two do not settle ask the groups' bounds; rows that these do not settle are read, packed, and their own distance
+tightened; then the rows that want the same group meet it together, so that what is left runs at the speed of the dense
+pass.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from . import simd
+from .bounds import DOWN, EVALUATED, READ, SCAN, SLACK, UNSURE, moved_bounds, packing_slip, row_error, upper_bound
+from .canonical import GROUP, values_of_groups
+from .jit import kernel
+from .lloyd import BLOCKS, CHANGED, DECIDED, commit, margin
+from .micro import CHUNK
+from .pack import load_row
+from .simd import F32, I32, I64, Loop, fetch_add
+
+BLOCK = 16  # centers of a block: one vector of AVX-512, two of AVX2
+SCRATCH = 3 << 17  # bytes of packed rows that wait for their groups: they stay in the second-level cache
+
+
+def _int(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+@kernel
+def padded(d):
+    """float32 values of a packed row: a multiple of the widest vector."""
+    return (d + 15) // 16 * 16
+
+
+@kernel
+def pack_rows(X, rows, first, count, scale, shift, y):
+    """Rows of X by their indices into y ``[row][d rounded up to 16]``, zero beyond d and up to a multiple of 4 rows.
+
+    X (n, d) any dtype, rows int32 of which first.. are taken IN; y float32 OUT.
+    """
+    d = X.shape[1]
+    of = shift.dtype.type
+    size = padded(d)
+    for r in range((count + 3) // 4 * 4):
+        place = np.uint64(r * size)
+        if r < count:
+            i = np.uint64(rows[first + r])
+            for j in range(np.uint64(d)):
+                y[place + j] = of(X[i, j]) * scale - shift[j]
+            for j in range(np.uint64(d), np.uint64(size)):
+                y[place + j] = np.float32(0.0)
+        else:
+            for j in range(np.uint64(size)):
+                y[place + j] = np.float32(0.0)
+
+
+@intrinsic
+def own_distances(typingctx, width, y, s, size, centers, own, squares, distances):
+    """Square norms of the packed rows s..s+4, and squared distances to the centers of numbers own[s..s+4].
+
+    y, centers float32 ``[row][size]``, own int32 IN; squares, distances float32 OUT at s.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        t = signature.args
+        py, pc, pw, ps, pd = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 5, 6, 7))
+        rows, others = [], []
+        for r in range(4):
+            row = b.add(args[2], _int(r))
+            label = b.sext(b.load(simd.at(b, pw, row)), I64)
+            rows.append(simd.at(b, py, b.mul(row, args[3])))
+            others.append(simd.at(b, pc, b.mul(label, args[3])))
+        with Loop(b, _int(0), args[3], _int(w), [simd.const(vtype, 0.0)] * 8) as loop:
+            sums = list(loop.values)
+            for r in range(4):
+                value = simd.load(b, simd.at(b, rows[r], loop.i), vtype)
+                difference = b.fsub(value, simd.load(b, simd.at(b, others[r], loop.i), vtype))
+                sums[r] = simd.fma(b, value, value, sums[r])
+                sums[4 + r] = simd.fma(b, difference, difference, sums[4 + r])
+            loop.next(sums)
+        for pointer, vectors in ((ps, loop.results[:4]), (pd, loop.results[4:])):
+            total = simd.fold_rows(b, vectors, lambda b, x, y: b.fadd(x, y))
+            if w > 4:
+                total = simd.shuffle(b, total, total, [0, 1, 2, 3])
+            simd.store(b, total, simd.at(b, pointer, args[2]))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, i8, i8, centers, own, squares, distances), codegen
+
+
+@kernel
+def batch_size(lanes):
+    """Rows that meet a block at a time, as simd.batch_rows has it."""
+    return 12 if lanes == 16 else 6 if lanes == 8 else 4
+
+
+@intrinsic
+def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, second, which, o0, totals):
+    """Best, second best and place of the best in one block of centers, for a batch of rows in any order.
+
+    y ``[slot][size]``, slots int32: the rows are slots[p0..]; c: blocks of centers, ``[vector][d][w]``; h: their halved
+    squares; best, second float32, which int32 OUT at o0.  totals: scratch of batch * BLOCK values.
+    The fast values have the bits of the dense pass.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
+        t = signature.args
+        py, psl, pc, ph = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 5, 7))
+        pb, p2, pw, pt = (simd.data(context, b, t[i], args[i]) for i in (9, 10, 11, 13))
+        d_ = args[8]
+        n_rows, n_vectors = simd.batch_rows(w), BLOCK // w
+        cells = [(r, g) for r in range(n_rows) for g in range(n_vectors)]
+        rows = []
+        for r in range(n_rows):
+            slot = b.sext(b.load(simd.at(b, psl, b.add(args[4], _int(r)))), I64)
+            rows.append(simd.at(b, py, b.mul(slot, args[2])))
+        stride = b.mul(d_, _int(w))
+        c_block = simd.at(b, pc, b.mul(args[6], b.mul(d_, _int(BLOCK))))
+        h_block = simd.at(b, ph, b.mul(args[6], _int(BLOCK)))
+        halves = [simd.load(b, simd.at(b, h_block, g * w), vtype) for g in range(n_vectors)]
+        minus = [b.fsub(simd.const(vtype, -0.0), half) for half in halves]
+        zero = simd.const(vtype, 0.0)
+
+        def chunk(start: Any, stop: Any, begin: list[Any]) -> list[Any]:
+            with Loop(b, start, stop, _int(1), begin) as loop:
+                at_feature = simd.at(b, c_block, b.mul(loop.i, _int(w)))
+                vectors = [simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype) for g in range(n_vectors)]
+                acc = list(loop.values)
+                for i, (r, g) in enumerate(cells):
+                    if g == 0:
+                        value = simd.splat(b, b.load(simd.at(b, rows[r], loop.i)), w)
+                    acc[i] = simd.fma(b, value, vectors[g], acc[i])
+                loop.next(acc)
+            return loop.results
+
+        first = b.select(b.icmp_signed("<", d_, _int(CHUNK)), d_, _int(CHUNK))
+        sums = chunk(_int(0), first, [minus[g] for _, g in cells])
+        for i, value in enumerate(sums):
+            simd.store(b, value, simd.at(b, pt, i * w))
+        with Loop(b, first, d_, _int(CHUNK), []) as chunks:
+            stop = b.add(chunks.i, _int(CHUNK))
+            stop = b.select(b.icmp_signed("<", stop, d_), stop, d_)
+            for i, value in enumerate(chunk(chunks.i, stop, [zero] * len(cells))):
+                slot = simd.at(b, pt, i * w)
+                simd.store(b, b.fadd(simd.load(b, slot, vtype), value), slot)
+            chunks.next([])
+
+        lane = ir.Constant(itype, [ir.Constant(I32, i) for i in range(w)])
+        low, top = simd.const(vtype, float("-inf")), simd.const(itype, 2**31 - 1)
+        bests, seconds, indices = [], [], []
+        for r in range(n_rows):
+            most, next_, index = low, low, lane
+            for g in range(n_vectors):
+                value = simd.load(b, simd.at(b, pt, (r * n_vectors + g) * w), vtype)
+                better = b.fcmp_ordered(">", value, most)
+                next_ = simd.maximum(b, next_, simd.minimum(b, value, most))
+                index = b.select(better, b.add(lane, simd.const(itype, g * w)), index)
+                most = b.select(better, value, most)
+            bests.append(most)
+            seconds.append(next_)
+            indices.append(index)
+
+        def lower(b: Any, x: Any, y: Any) -> Any:
+            return b.select(b.icmp_signed("<", x, y), x, y)
+
+        greatest = simd.fold_rows(b, bests, simd.maximum)
+        candidates = []
+        for r in range(n_rows):
+            is_first = b.fcmp_ordered("==", bests[r], simd.shuffle(b, greatest, greatest, [r] * w))
+            candidates.append(b.select(is_first, indices[r], top))
+        chosen = simd.fold_rows(b, candidates, lower)
+        rest = []
+        for r in range(n_rows):
+            is_chosen = b.icmp_signed("==", indices[r], simd.shuffle(b, chosen, chosen, [r] * w))
+            rest.append(b.select(is_chosen, seconds[r], bests[r]))
+        runner_up = simd.fold_rows(b, rest, simd.maximum)
+        for pointer, values in ((pb, greatest), (p2, runner_up), (pw, chosen)):
+            values = simd.shuffle(b, values, values, list(range(n_rows)))
+            simd.store(b, values, simd.at(b, pointer, args[12]))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, i8, slots, i8, c, i8, h, i8, best, second, which, i8, totals), codegen
+
+
+@intrinsic
+def test_groups(typingctx, width, lower, l0, drift, between, b0, n_vectors, upper, limit, masks, m0):
+    """Which groups a row's bounds do not exclude; returns the least bound of those that are excluded.
+
+    lower float32, the row's bounds from l0 on, drift: what they have lost since, between, from b0 on: lower bounds of
+    the distance from the row's own center to the groups; a group is excluded if the greater of the two bounds exceeds
+    `limit`.  masks (int64) OUT from m0 on: bit l of word i is set where group i * w + l is not excluded.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        t = signature.args
+        pl, pd, pb, pm = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 4, 9))
+        low = simd.at(b, pl, args[2])
+        far = simd.at(b, pb, args[5])
+        out = simd.at(b, pm, args[10])
+        upper_, limit_ = simd.splat(b, args[7], w), simd.splat(b, args[8], w)
+        infinite = simd.const(vtype, float("inf"))
+        with Loop(b, _int(0), args[6], _int(1), [infinite]) as loop:
+            place = b.mul(loop.i, _int(w))
+            left = b.fsub(simd.load(b, simd.at(b, low, place), vtype), simd.load(b, simd.at(b, pd, place), vtype))
+            around = b.fsub(simd.load(b, simd.at(b, far, place), vtype), upper_)
+            bound = simd.maximum(b, left, around)
+            stays = b.fcmp_unordered("<=", bound, limit_)
+            simd_bits = b.zext(b.bitcast(stays, ir.IntType(w)), I64)
+            b.store(simd_bits, simd.at(b, out, loop.i))
+            loop.next([simd.minimum(b, b.select(stays, infinite, bound), loop.values[0])])
+        return simd.fold(b, loop.results[0], simd.minimum)
+
+    i8, f4 = types.int64, types.float32
+    return f4(width, lower, i8, drift, between, i8, i8, f4, f4, masks, i8), codegen
+
+
+@kernel
+def nearest_of_blocks(row, grouped, blocks, n_blocks, order, k, groups, out):
+    """Nearest center by canonical distance, among those of the blocks listed; lowest index on a tie.
+
+    row (d,) float64, grouped: the centers in the order of the blocks, as canonical.group_centers, blocks int64, order
+    (k,) int32: their indices IN; groups int64, out float64 scratch.  Returns the place in the order.
+    """
+    each = BLOCK // GROUP
+    n_groups = (k + GROUP - 1) // GROUP
+    count = 0
+    for q in range(n_blocks):
+        for e in range(each):
+            if blocks[q] * each + e < n_groups:
+                groups[count] = blocks[q] * each + e
+                count += 1
+    values_of_groups(row, grouped, groups, count, out)
+    best, place = np.inf, -1
+    for g in range(count):
+        for l in range(min(GROUP, k - groups[g] * GROUP)):
+            value = out[g * GROUP + l]
+            at = groups[g] * GROUP + l
+            if place < 0 or value < best or (value == best and order[at] < order[place]):
+                best, place = value, at
+    return place
+
+
+@kernel
+def bounded_lane(
+    width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, centers, order, places, norms, largest,
+    error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower, labels, update, scale,
+    sums, cluster_weights, touched, counts,
+):  # fmt: skip
+    """The bounded pass over every spread-th stretch of rows.
+
+    fresh: whether there are no bounds yet.  blocks, halves: packed centers in the order of the groups, in blocks;
+    centers float32 ``[c][d rounded up to 16]``, by index; order, places (k,) int32: index by place and place by index;
+    span: blocks of a group.  rise, fall, half (k,): see bounds.moved_bounds; drift (n_groups padded,) float32: how
+    far any center of a group has moved since the groups were made; between float32 ``[k][n_groups padded]``: lower
+    bounds of the distance from a center to the nearest (other) one of a group, infinite for padding, all IN.
+    upper, least (n,), lower (n * n_groups + 16,) float32 INOUT.  The rest as in lloyd.centers_lane.
+    """
+    n, d = X.shape
+    lanes = len(width)
+    size = padded(d)
+    room = max(96, min(2048, SCRATCH // (4 * size) // 12 * 12))
+    n_vectors = (n_groups + lanes - 1) // lanes
+    stride = n_vectors * lanes
+    batch = batch_size(lanes)
+    rows = np.empty(room + SCAN, np.int32)
+    y = np.empty((room + 4) * size, np.float32)
+    own = np.zeros(room + 4, np.int32)
+    squares, own_sq = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
+    tight, rest = np.empty(room, np.float32), np.empty(room, np.float32)
+    wrong = np.empty(room, np.float32)
+    v1, v2, inner = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
+    winner = np.empty(room, np.int32)
+    masks = np.empty(room * n_vectors, np.int64)
+    wanted = np.empty((n_groups, room + 12), np.int32)
+    n_wanted = np.zeros(n_groups, np.int64)
+    best, second = np.empty(room + 16, np.float32), np.empty(room + 16, np.float32)
+    which = np.empty(room + 16, np.int32)
+    best_here, second_here, which_here = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(16, np.int32)
+    totals = np.empty(12 * BLOCK, np.float32)
+    row, padded_row, one = np.empty(d), np.zeros((d + 7) // 8 * 8), np.empty(1, np.int32)
+    n_blocks = (k + BLOCK - 1) // BLOCK
+    listed = np.empty(n_blocks + 1, np.int64)
+    canonical_groups = np.empty(2 * n_blocks + 8, np.int64)
+    out = np.empty((2 * n_blocks + 8) * GROUP)
+    infinite = np.float32(np.inf)
+    tail = (np.int64(1) << (n_groups - (n_vectors - 1) * lanes)) - 1  # the last word's groups that there are
+    count = 0
+    more = True
+    while more or count > 0:
+        # gather rows that the bounds do not settle, until there is a scratch full of them
+        while more and count < room:
+            lo = fetch_add(counter, SCAN) * spread
+            if lo >= n:
+                more = False
+                break
+            hi = min(lo + SCAN, n)
+            counts[BLOCKS] += 1
+            if fresh:
+                for i in range(lo, hi):
+                    rows[count] = i
+                    upper[i] = infinite
+                    least[i] = np.float32(0.0)
+                    count += 1
+                continue
+            last = count
+            count = moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count)
+            # ask the bounds per group before the row is read
+            kept = last
+            for q in range(last, count):
+                i = rows[q]
+                a = np.int64(labels[i])
+                u = upper[i]
+                limit = u * np.float32(SLACK)
+                bound = test_groups(width, lower, np.int64(i) * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, 0)
+                masks[n_vectors - 1] &= tail
+                found = np.int64(0)
+                for m in range(n_vectors):
+                    found |= masks[m]
+                if found == 0:
+                    least[i] = bound
+                else:
+                    rows[kept] = i
+                    kept += 1
+            count = kept
+        n_here = min(count, room)
+        first = count - n_here
+        count = first
+        if n_here == 0:
+            continue
+        counts[READ] += n_here
+        pack_rows(X, rows, first, n_here, pack_scale, shift, y)
+        for s in range(n_here):
+            own[s] = labels[rows[first + s]]
+        for s in range(n_here, (n_here + 3) // 4 * 4):
+            own[s] = 0
+        for s in range(0, n_here, 4):
+            own_distances(width, y, s, size, centers, own, squares, own_sq)
+        for g in range(n_groups):
+            n_wanted[g] = 0
+        for s in range(n_here):
+            i = np.int64(rows[first + s])
+            a = np.int64(own[s])
+            square = np.float64(squares[s])
+            u = np.float32(upper_bound(np.float64(own_sq[s]), packing_slip(square, largest, error), error) * (1.0 + 1e-7))
+            u = min(u, upper[i])
+            wrong[s] = np.float32(row_error(square, largest, error) * (1.0 + 1e-6))
+            tight[s] = u
+            upper[i] = u
+            winner[s] = -1
+            limit = u * np.float32(SLACK)
+            start = i * n_groups
+            if fresh:
+                for g in range(n_groups):
+                    lower[start + g] = (between[a * stride + g] - u) * np.float32(1.0 - 2e-7) + drift[g] * np.float32(1.0 - 4e-7)
+            if not fresh and max(least[i], half[a] - u) > limit:
+                continue
+            rest[s] = test_groups(width, lower, start, drift, between, a * stride, n_vectors, u, limit, masks, s * n_vectors)
+            masks[(s + 1) * n_vectors - 1] &= tail
+            found = np.int64(0)
+            for m in range(n_vectors):
+                found |= masks[s * n_vectors + m]
+            if found == 0:
+                least[i] = rest[s]
+                continue
+            mine = np.int64(places[a]) // (BLOCK * span)
+            masks[s * n_vectors + mine // lanes] |= np.int64(1) << (mine % lanes)
+            winner[s] = -2
+            v1[s] = -infinite
+            v2[s] = -infinite
+            for m in range(n_vectors):
+                bits = masks[s * n_vectors + m]
+                g = m * lanes
+                while bits != 0:
+                    if bits & 1:
+                        wanted[g, n_wanted[g]] = s
+                        n_wanted[g] += 1
+                    bits >>= 1
+                    g += 1
+        for g in range(n_groups):
+            m = n_wanted[g]
+            if m == 0:
+                continue
+            for p in range(m, (m + batch - 1) // batch * batch):
+                wanted[g, p] = wanted[g, m - 1]
+            slots = wanted[g]
+            b0 = g * span
+            b1 = min(b0 + span, n_blocks)
+            counts[EVALUATED] += m * min(BLOCK * span, k - b0 * BLOCK)
+            for p in range(0, m, batch):
+                meet_block(width, y, size, slots, p, blocks, b0, halves, d, best, second, which, p, totals)
+            for block in range(b0 + 1, b1):
+                for p in range(0, m, batch):
+                    meet_block(width, y, size, slots, p, blocks, block, halves, d, best_here, second_here, which_here, 0, totals)
+                    for r in range(min(batch, m - p)):
+                        if best_here[r] > best[p + r]:
+                            second[p + r] = max(best[p + r], second_here[r])
+                            best[p + r] = best_here[r]
+                            which[p + r] = (block - b0) * BLOCK + which_here[r]
+                        else:
+                            second[p + r] = max(second[p + r], best_here[r])
+            for p in range(m):
+                s = slots[p]
+                value = best[p]
+                if value > v1[s]:
+                    v2[s] = max(v1[s], second[p])
+                    v1[s] = value
+                    inner[s] = second[p]
+                    winner[s] = b0 * BLOCK + which[p]
+                else:
+                    v2[s] = max(v2[s], value)
+                bound = np.sqrt(max(squares[s] - np.float32(2.0) * value - wrong[s], np.float32(0.0))) * np.float32(DOWN)
+                lower[np.int64(rows[first + s]) * n_groups + g] = (bound + drift[g]) * np.float32(1.0 - 3e-7)
+        for s in range(n_here):
+            if winner[s] == -1:
+                continue
+            i = np.int64(rows[first + s])
+            a = own[s]
+            place = np.int64(winner[s])
+            square = squares[s]
+            u = tight[s]
+            runner_up = v2[s]
+            if not (v1[s] - v2[s] > wrong[s] + np.float32(4.0 * error[1]) * (square + np.float32(largest * largest))):
+                allowed = np.inf
+                if place >= 0:
+                    allowed = margin(np.float64(v1[s]), np.float64(square), norms[order[place]], largest, error)
+                if not (np.float64(v1[s]) - np.float64(v2[s]) > allowed):
+                    counts[DECIDED] += 1
+                    n_listed = 0
+                    for m in range(n_vectors):
+                        bits = masks[s * n_vectors + m]
+                        for l in range(lanes):
+                            if (bits >> l) & 1:
+                                b0 = (m * lanes + l) * span
+                                for block in range(b0, min(b0 + span, n_blocks)):
+                                    listed[n_listed] = block
+                                    n_listed += 1
+                    load_row(X, i, row)
+                    found_place = nearest_of_blocks(row, grouped, listed, n_listed, order, k, canonical_groups, out)
+                    if found_place != place:
+                        # the fast winner is one of the others now
+                        runner_up = v1[s]
+                        inner[s] = v1[s]
+                        if order[found_place] != a:
+                            u = infinite  # the true distance is taken when it is asked for
+                    label = order[found_place]
+                else:
+                    label = order[place]
+            else:
+                label = order[place]
+            if place >= 0:
+                bound = np.sqrt(max(square - np.float32(2.0) * inner[s] - wrong[s], np.float32(0.0))) * np.float32(DOWN)
+                g = place // (BLOCK * span)
+                lower[i * n_groups + g] = (bound + drift[g]) * np.float32(1.0 - 3e-7)
+            bound = np.sqrt(max(square - np.float32(2.0) * runner_up - wrong[s], np.float32(0.0))) * np.float32(DOWN)
+            least[i] = min(bound, rest[s])
+            if label != a:
+                if u < infinite:
+                    near = max(np.float64(square) - 2.0 * np.float64(v1[s]), 0.0) + np.float64(wrong[s])
+                    u = np.float32(math.sqrt(near + 4.0 * error[2]) * (1.0 + 4e-7))
+                upper[i] = u
+                one[0] = label
+                counts[CHANGED] += commit(
+                    X, i, 1, one, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
+                )
+
+
+@kernel
+def between_lane(width, counter, blocks, halves, centers, squares, places, largest, error, k, d, n_groups, span, between, half):
+    """Lower bounds of the distance from every center to the nearest other one of every group, and of all.
+
+    counter (1,) int64 INOUT; blocks, halves, centers, places: as bounded_lane has them, squares (k,) float32: square
+    norms of `centers` IN; between float32 ``[k][n_groups padded]``, half (k,) float32 OUT.
+    """
+    lanes = len(width)
+    size = padded(d)
+    batch = batch_size(lanes)
+    stride = (n_groups + lanes - 1) // lanes * lanes
+    n_blocks = (k + BLOCK - 1) // BLOCK
+    slots = np.empty(16, np.int32)
+    best, second, which = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(16, np.int32)
+    wrong = np.empty(16, np.float32)
+    totals = np.empty(12 * BLOCK, np.float32)
+    while True:
+        lo = fetch_add(counter, batch)
+        if lo >= k:
+            break
+        n_here = min(batch, k - lo)
+        for r in range(batch):
+            slots[r] = min(lo + r, k - 1)
+        for r in range(n_here):
+            wrong[r] = row_error(np.float64(squares[lo + r]), largest, error) * (1.0 + 1e-6)
+            half[lo + r] = np.inf
+            for g in range(n_groups, stride):
+                between[(lo + r) * stride + g] = np.inf
+        for g in range(n_groups):
+            for r in range(n_here):
+                between[(lo + r) * stride + g] = np.inf
+            for block in range(g * span, min((g + 1) * span, n_blocks)):
+                meet_block(width, centers, size, slots, 0, blocks, block, halves, d, best, second, which, 0, totals)
+                for r in range(n_here):
+                    a = lo + r
+                    value = second[r] if block * BLOCK + which[r] == places[a] else best[r]
+                    bound = np.sqrt(max(squares[a] - np.float32(2.0) * value - wrong[r], np.float32(0.0)))
+                    bound *= np.float32(DOWN)
+                    if not (bound >= between[a * stride + g]):
+                        between[a * stride + g] = bound
+            for r in range(n_here):
+                half[lo + r] = min(half[lo + r], between[(lo + r) * stride + g])
