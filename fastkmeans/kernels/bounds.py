@@ -10,13 +10,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
+from . import simd
 from .jit import kernel
+from .simd import I64
 
 SLACK = 1.0 + 2e-6  # of an upper bound against a lower one: roundings of both, and those of the canonical value
-DOWN = 1.0 - 4e-7  # of a result of a few float32 operations, to have it rounded down
 SCAN = 512  # rows whose bounds are moved between two visits of the counter
-EVALUATED, READ, UNSURE = range(3, 6)  # columns of a lane's counters, after those of the dense pass
+EVALUATED, READ = range(3, 5)  # columns of a lane's counters, after those of the dense pass
 
 
 @kernel
@@ -39,27 +43,80 @@ def moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count):
 
 
 @kernel
-def row_error(square, largest, error):
-    """A bound of the error of ``square - 2 v`` as a row's squared distance, for its packed square norm; float64.
+def difference_error(length, error):
+    """What a squared distance as computed by differences in float32 can be off by: a relative and an absolute bound.
 
-    largest: of the norms of the centers; error (6,) float64: see lloyd.margin.
+    length: of the chains of additions in it; error (6,) float64: see lloyd.margin.
     """
-    wide = square * (1.0 + error[5]) + error[4]
-    length = math.sqrt(wide)
-    e = error[0] * (length * largest + 0.5 * largest * largest) + error[2] + error[3] * (length + largest)
-    return 1.01 * (2.0 * e + wide * (error[5] + 2.5e-7) + error[4])
+    return 1.01 * 2.0**-24 * (length + 9), error[2]
 
 
 @kernel
-def upper_bound(square, slip, error):
-    """Upper bound of a distance from its square, as computed by differences of packed values; float64.
+def product_error(lanes, size, error):
+    """The same for ``square - 2 v``, v a fast value: factors of |y| m + m^2 / 2, of |y|^2, of |y| + m, a constant; float32.
 
-    slip: how far packing can have moved the two from each other.
+    m is the norm of the center, or a bound of it.  Doubled, for it is v that the certificate's error bounds.
     """
-    return (math.sqrt(square * (1.0 + error[5]) + error[4] + 4.0 * error[2]) + slip) * (1.0 + 4e-7)
+    relative = 2.0**-24 * (size // lanes + 14)
+    return (
+        np.float32(2.02 * error[0]), np.float32(1.01 * relative + 3e-7), np.float32(2.02 * error[3]),
+        np.float32(2.02 * error[2] + 2.0 * error[4]),
+    )  # fmt: skip
+
+
+@kernel
+def product_margin(square, norm, products):
+    """How far two fast values must be apart to tell which of two centers of at most this norm is nearer; float32.
+
+    The last term is what the canonical values round.
+    """
+    length = np.sqrt(square * np.float32(1.001) + products[3])
+    e = products[0] * (length * norm + np.float32(0.5) * norm * norm) + products[2] * (length + norm) + products[3]
+    return e * np.float32(1.001) + np.float32(1e-9) * (square + norm * norm)
+
+
+@kernel
+def lower_by_product(square, value, norm, slip, products):
+    """Lower bound of a distance from a row's square norm and a fast value; float32, 0 where nothing is known."""
+    length = np.sqrt(square * np.float32(1.001) + products[3])
+    e = products[0] * (length * norm + np.float32(0.5) * norm * norm) + products[2] * (length + norm) + products[3]
+    rest = square - np.float32(2.0) * value - np.float32(1.001) * (e + products[1] * square)
+    if not (rest > np.float32(0.0)):
+        return np.float32(0.0)
+    return np.sqrt(rest) * np.float32(1.0 - 4e-7)
 
 
 @kernel
 def packing_slip(square, largest, error):
-    """How far packing can have moved a row of this square norm and a center from each other; float64."""
-    return 1.01 * 2.0**-24 * (math.sqrt(square * (1.0 + error[5]) + error[4]) + largest) + error[3]
+    """How far packing can have moved a row of this square norm and a center from each other; float32, rounded up."""
+    wide = np.float64(square) * (1.0 + error[5]) + error[4]
+    return np.float32(1.02 * 2.0**-24 * (math.sqrt(wide) + largest) + error[3])
+
+
+@kernel
+def upper_bound(square, slip, cut, floor):
+    """Upper bound of a distance from its computed square: float32, rounded up.
+
+    slip: of packing_slip; cut, floor: of difference_error.  Four times the floor, so that the canonical value of
+    whatever lies strictly farther is greater even where its squares underflow.
+    """
+    return np.float32((math.sqrt(np.float64(square) * (1.0 + cut) + 4.0 * floor) + slip) * (1.0 + 2e-7))
+
+
+@kernel
+def lower_bound(square, slip, cut, floor):
+    """Lower bound of a distance from its computed square: float32, rounded down; 0 where nothing is known."""
+    rest = np.float64(square) * (1.0 - cut) - floor
+    if not (rest > 0.0):
+        return np.float32(0.0)
+    return np.float32(max(math.sqrt(rest) - slip, 0.0) * (1.0 - 2e-7))
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """Number of the lowest bit that is set; bits must not be 0."""
+
+    def codegen(context, b, signature, args):
+        return simd.call(b, "llvm.cttz.i64", I64, [args[0], ir.Constant(ir.IntType(1), 1)])
+
+    return types.int64(types.int64), codegen

@@ -19,15 +19,19 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
-from .bounds import DOWN, EVALUATED, READ, SCAN, SLACK, UNSURE, moved_bounds, packing_slip, row_error, upper_bound
+from .bounds import (
+    EVALUATED, READ, SCAN, SLACK, difference_error, lower_bound, lower_by_product, lowest_bit, moved_bounds, packing_slip,
+    product_error, product_margin, upper_bound,
+)  # fmt: skip
 from .canonical import GROUP, values_of_groups
 from .jit import kernel
-from .lloyd import BLOCKS, CHANGED, DECIDED, commit, margin
+from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import CHUNK
 from .pack import load_row
 from .simd import F32, I32, I64, Loop, fetch_add
 
 BLOCK = 16  # centers of a block: one vector of AVX-512, two of AVX2
+NEAR = 32  # centers that are told apart by differences
 SCRATCH = 3 << 17  # bytes of packed rows that wait for their groups: they stay in the second-level cache
 
 
@@ -107,12 +111,12 @@ def batch_size(lanes):
 
 
 @intrinsic
-def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, second, which, o0, totals):
+def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, second, which, o0, values, q0):
     """Best, second best and place of the best in one block of centers, for a batch of rows in any order.
 
     y ``[slot][size]``, slots int32: the rows are slots[p0..]; c: blocks of centers, ``[vector][d][w]``; h: their halved
-    squares; best, second float32, which int32 OUT at o0.  totals: scratch of batch * BLOCK values.
-    The fast values have the bits of the dense pass.
+    squares; best, second float32, which int32 OUT at o0, and all fast values into values float32 ``[row][BLOCK]`` at q0.
+    They have the bits of the dense pass.
     """
 
     def codegen(context, b, signature, args):
@@ -121,6 +125,7 @@ def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, secon
         t = signature.args
         py, psl, pc, ph = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 5, 7))
         pb, p2, pw, pt = (simd.data(context, b, t[i], args[i]) for i in (9, 10, 11, 13))
+        pt = simd.at(b, pt, args[14])
         d_ = args[8]
         n_rows, n_vectors = simd.batch_rows(w), BLOCK // w
         cells = [(r, g) for r in range(n_rows) for g in range(n_vectors)]
@@ -194,7 +199,33 @@ def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, secon
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, y, i8, slots, i8, c, i8, h, i8, best, second, which, i8, totals), codegen
+    return types.void(width, y, i8, slots, i8, c, i8, h, i8, best, second, which, i8, values, i8), codegen
+
+
+@intrinsic
+def row_distance(typingctx, width, y, s, size, centers, c):
+    """Squared distance of packed row s to center c, both ``[number][size]`` float32, by differences."""
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        py, pc = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
+        row, center = simd.at(b, py, b.mul(args[2], args[3])), simd.at(b, pc, b.mul(args[5], args[3]))
+        n_sums = 16 // w
+        with Loop(b, _int(0), args[3], _int(16), [simd.const(vtype, 0.0)] * n_sums) as loop:
+            sums = list(loop.values)
+            for g in range(n_sums):
+                place = b.add(loop.i, _int(g * w))
+                difference = b.fsub(simd.load(b, simd.at(b, row, place), vtype), simd.load(b, simd.at(b, center, place), vtype))
+                sums[g] = simd.fma(b, difference, difference, sums[g])
+            loop.next(sums)
+        total = loop.results[0]
+        for other in loop.results[1:]:
+            total = b.fadd(total, other)
+        return simd.fold(b, total, lambda b, x, y: b.fadd(x, y))
+
+    i8 = types.int64
+    return types.float32(width, y, i8, i8, centers, i8), codegen
 
 
 @intrinsic
@@ -259,13 +290,14 @@ def nearest_of_blocks(row, grouped, blocks, n_blocks, order, k, groups, out):
 
 @kernel
 def bounded_lane(
-    width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, centers, order, places, norms, largest,
-    error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower, labels, update, scale,
+    width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places, largest, error,
+    grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower, labels, update, scale,
     sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     """The bounded pass over every spread-th stretch of rows.
 
-    fresh: whether there are no bounds yet.  blocks, halves: packed centers in the order of the groups, in blocks;
+    fresh: whether there are no bounds yet.  blocks, halves: packed centers in the order of the groups, in blocks, and
+    halves of their squares, infinite beyond k; norms (n_groups,) float32: the largest norm of a group;
     centers float32 ``[c][d rounded up to 16]``, by index; order, places (k,) int32: index by place and place by index;
     span: blocks of a group.  rise, fall, half (k,): see bounds.moved_bounds; drift (n_groups padded,) float32: how
     far any center of a group has moved since the groups were made; between float32 ``[k][n_groups padded]``: lower
@@ -284,8 +316,12 @@ def bounded_lane(
     own = np.zeros(room + 4, np.int32)
     squares, own_sq = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
     tight, rest = np.empty(room, np.float32), np.empty(room, np.float32)
-    wrong = np.empty(room, np.float32)
+    slip = np.empty(room, np.float32)
     v1, v2, inner = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
+    norm = np.empty(room, np.float32)
+    values = np.empty(n_groups * span * (room + 12) * BLOCK, np.float32)
+    spots = np.empty(room * n_groups, np.int32)
+    near, near_sq = np.empty(NEAR, np.int64), np.empty(NEAR)
     winner = np.empty(room, np.int32)
     masks = np.empty(room * n_vectors, np.int64)
     wanted = np.empty((n_groups, room + 12), np.int32)
@@ -293,13 +329,14 @@ def bounded_lane(
     best, second = np.empty(room + 16, np.float32), np.empty(room + 16, np.float32)
     which = np.empty(room + 16, np.int32)
     best_here, second_here, which_here = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(16, np.int32)
-    totals = np.empty(12 * BLOCK, np.float32)
     row, padded_row, one = np.empty(d), np.zeros((d + 7) // 8 * 8), np.empty(1, np.int32)
     n_blocks = (k + BLOCK - 1) // BLOCK
     listed = np.empty(n_blocks + 1, np.int64)
     canonical_groups = np.empty(2 * n_blocks + 8, np.int64)
     out = np.empty((2 * n_blocks + 8) * GROUP)
     infinite = np.float32(np.inf)
+    cut, floor = difference_error(size // lanes, error)
+    products = product_error(lanes, size, error)
     tail = (np.int64(1) << (n_groups - (n_vectors - 1) * lanes)) - 1  # the last word's groups that there are
     count = 0
     more = True
@@ -357,10 +394,8 @@ def bounded_lane(
         for s in range(n_here):
             i = np.int64(rows[first + s])
             a = np.int64(own[s])
-            square = np.float64(squares[s])
-            u = np.float32(upper_bound(np.float64(own_sq[s]), packing_slip(square, largest, error), error) * (1.0 + 1e-7))
-            u = min(u, upper[i])
-            wrong[s] = np.float32(row_error(square, largest, error) * (1.0 + 1e-6))
+            slip[s] = packing_slip(squares[s], largest, error)
+            u = min(upper_bound(own_sq[s], slip[s], cut, floor), upper[i])
             tight[s] = u
             upper[i] = u
             winner[s] = -1
@@ -384,15 +419,15 @@ def bounded_lane(
             winner[s] = -2
             v1[s] = -infinite
             v2[s] = -infinite
+            norm[s] = np.float32(0.0)
             for m in range(n_vectors):
                 bits = masks[s * n_vectors + m]
-                g = m * lanes
                 while bits != 0:
-                    if bits & 1:
-                        wanted[g, n_wanted[g]] = s
-                        n_wanted[g] += 1
-                    bits >>= 1
-                    g += 1
+                    g = m * lanes + lowest_bit(bits)
+                    wanted[g, n_wanted[g]] = s
+                    spots[s * n_groups + g] = n_wanted[g]
+                    n_wanted[g] += 1
+                    bits &= bits - 1
         for g in range(n_groups):
             m = n_wanted[g]
             if m == 0:
@@ -403,12 +438,17 @@ def bounded_lane(
             b0 = g * span
             b1 = min(b0 + span, n_blocks)
             counts[EVALUATED] += m * min(BLOCK * span, k - b0 * BLOCK)
-            for p in range(0, m, batch):
-                meet_block(width, y, size, slots, p, blocks, b0, halves, d, best, second, which, p, totals)
-            for block in range(b0 + 1, b1):
+            for block in range(b0, b1):
                 for p in range(0, m, batch):
-                    meet_block(width, y, size, slots, p, blocks, block, halves, d, best_here, second_here, which_here, 0, totals)
-                    for r in range(min(batch, m - p)):
+                    at = (block * (room + 12) + p) * BLOCK
+                    if block == b0:
+                        meet_block(width, y, size, slots, p, blocks, block, halves, d, best, second, which, p, values, at)
+                        continue
+                    meet_block(
+                        width, y, size, slots, p, blocks, block, halves, d, best_here, second_here, which_here, 0,
+                        values, at,
+                    )  # fmt: skip
+                    for r in range(batch):
                         if best_here[r] > best[p + r]:
                             second[p + r] = max(best[p + r], second_here[r])
                             best[p + r] = best_here[r]
@@ -418,14 +458,15 @@ def bounded_lane(
             for p in range(m):
                 s = slots[p]
                 value = best[p]
-                if value > v1[s]:
+                if value > v1[s] or winner[s] < 0:
                     v2[s] = max(v1[s], second[p])
                     v1[s] = value
                     inner[s] = second[p]
                     winner[s] = b0 * BLOCK + which[p]
                 else:
                     v2[s] = max(v2[s], value)
-                bound = np.sqrt(max(squares[s] - np.float32(2.0) * value - wrong[s], np.float32(0.0))) * np.float32(DOWN)
+                norm[s] = max(norm[s], norms[g])
+                bound = lower_by_product(squares[s], value, norms[g], slip[s], products)
                 lower[np.int64(rows[first + s]) * n_groups + g] = (bound + drift[g]) * np.float32(1.0 - 3e-7)
         for s in range(n_here):
             if winner[s] == -1:
@@ -433,47 +474,76 @@ def bounded_lane(
             i = np.int64(rows[first + s])
             a = own[s]
             place = np.int64(winner[s])
-            square = squares[s]
+            allowed = product_margin(squares[s], norm[s], products)
+            label = order[place]
+            g = place // (BLOCK * span)
             u = tight[s]
-            runner_up = v2[s]
-            if not (v1[s] - v2[s] > wrong[s] + np.float32(4.0 * error[1]) * (square + np.float32(largest * largest))):
-                allowed = np.inf
-                if place >= 0:
-                    allowed = margin(np.float64(v1[s]), np.float64(square), norms[order[place]], largest, error)
-                if not (np.float64(v1[s]) - np.float64(v2[s]) > allowed):
+            if v1[s] - v2[s] > allowed:
+                bound = lower_by_product(squares[s], v2[s], norm[s], slip[s], products)
+                within = lower_by_product(squares[s], inner[s], norms[g], slip[s], products)
+                if label != a:
+                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], cut, floor)
+            else:
+                # the centers that may be nearest: their distances by differences, which are far more precise
+                least_value = v1[s] - allowed
+                n_near = 0
+                for m in range(n_vectors):
+                    bits = masks[s * n_vectors + m]
+                    while bits != 0:
+                        other = m * lanes + lowest_bit(bits)
+                        bits &= bits - 1
+                        for block in range(other * span, min((other + 1) * span, n_blocks)):
+                            at = (block * (room + 12) + spots[s * n_groups + other]) * BLOCK
+                            for l in range(BLOCK):
+                                if not (values[at + l] < least_value) and block * BLOCK + l < k:
+                                    if n_near < NEAR:
+                                        near[n_near] = block * BLOCK + l
+                                    n_near += 1
+                first_sq, second_sq = infinite, infinite
+                for q in range(min(n_near, NEAR)):
+                    value = row_distance(width, y, s, size, centers, np.int64(order[near[q]]))
+                    near_sq[q] = value
+                    if value < first_sq:
+                        second_sq = first_sq
+                        first_sq = value
+                        place = near[q]
+                    else:
+                        second_sq = min(second_sq, value)
+                # whatever is not among them lies at least so far
+                bound = lower_by_product(squares[s], least_value, norm[s], slip[s], products)
+                u = upper_bound(first_sq, slip[s], cut, floor)
+                label = order[place]
+                if n_near > NEAR or not (lower_bound(second_sq, slip[s], cut, floor) > u * np.float32(SLACK)):
                     counts[DECIDED] += 1
                     n_listed = 0
                     for m in range(n_vectors):
                         bits = masks[s * n_vectors + m]
-                        for l in range(lanes):
-                            if (bits >> l) & 1:
-                                b0 = (m * lanes + l) * span
-                                for block in range(b0, min(b0 + span, n_blocks)):
-                                    listed[n_listed] = block
-                                    n_listed += 1
+                        while bits != 0:
+                            block = (m * lanes + lowest_bit(bits)) * span
+                            bits &= bits - 1
+                            for listed_block in range(block, min(block + span, n_blocks)):
+                                listed[n_listed] = listed_block
+                                n_listed += 1
                     load_row(X, i, row)
-                    found_place = nearest_of_blocks(row, grouped, listed, n_listed, order, k, canonical_groups, out)
-                    if found_place != place:
-                        # the fast winner is one of the others now
-                        runner_up = v1[s]
-                        inner[s] = v1[s]
-                        if order[found_place] != a:
-                            u = infinite  # the true distance is taken when it is asked for
-                    label = order[found_place]
-                else:
+                    place = nearest_of_blocks(row, grouped, listed, n_listed, order, k, canonical_groups, out)
                     label = order[place]
-            else:
-                label = order[place]
-            if place >= 0:
-                bound = np.sqrt(max(square - np.float32(2.0) * inner[s] - wrong[s], np.float32(0.0))) * np.float32(DOWN)
+                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], cut, floor)
                 g = place // (BLOCK * span)
-                lower[i * n_groups + g] = (bound + drift[g]) * np.float32(1.0 - 3e-7)
-            bound = np.sqrt(max(square - np.float32(2.0) * runner_up - wrong[s], np.float32(0.0))) * np.float32(DOWN)
+                within = bound
+                if n_near > NEAR:
+                    bound = np.float32(0.0)
+                    within = bound
+                else:
+                    for q in range(n_near):
+                        if near[q] != place:
+                            lowest = lower_bound(near_sq[q], slip[s], cut, floor)
+                            bound = min(bound, lowest)
+                            if near[q] // (BLOCK * span) == g:
+                                within = min(within, lowest)
+            g = place // (BLOCK * span)
+            lower[i * n_groups + g] = (within + drift[g]) * np.float32(1.0 - 3e-7)
             least[i] = min(bound, rest[s])
             if label != a:
-                if u < infinite:
-                    near = max(np.float64(square) - 2.0 * np.float64(v1[s]), 0.0) + np.float64(wrong[s])
-                    u = np.float32(math.sqrt(near + 4.0 * error[2]) * (1.0 + 4e-7))
                 upper[i] = u
                 one[0] = label
                 counts[CHANGED] += commit(
@@ -482,10 +552,41 @@ def bounded_lane(
 
 
 @kernel
-def between_lane(width, counter, blocks, halves, centers, squares, places, largest, error, k, d, n_groups, span, between, half):
+def pack_blocks(centers, before, order, scale, shift, lanes, blocks, halves, packed, squares, norms, grouped, moved):
+    """Pack centers in the order of their groups, and measure how far they moved.
+
+    centers, before (k, d): now and at the pass before, order (k,) int32, scale, shift (d,) float64, lanes: the lane width
+    IN; blocks float32 ``[ceil(k / BLOCK)][vector][d][lanes]``, halves float32 by place, packed float32 ``[c][d rounded up to
+    16]``, squares (k,) float32, norms (k,) float64: upper bounds, by index, grouped float64: as canonical.group_centers
+    in that order, moved (k,) float64 OUT.  What is beyond k or d must be set before: 0, and infinity in halves.
+    """
+    k, d = centers.shape
+    size = padded(d)
+    for place in range(k):
+        c = np.int64(order[place])
+        block = place // lanes * d * lanes + place % lanes
+        group = place // GROUP * d * GROUP + place % GROUP
+        total, way = 0.0, 0.0
+        for j in range(d):
+            exact = np.float64(centers[c, j])
+            value = np.float32(exact * scale - shift[j])
+            blocks[block + j * lanes] = value
+            packed[c * size + j] = value
+            grouped[group + j * GROUP] = exact
+            total += np.float64(value) * np.float64(value)
+            step = exact * scale - np.float64(before[c, j]) * scale
+            way += step * step
+        halves[place] = np.float32(0.5 * total)
+        squares[c] = np.float32(total)
+        norms[c] = math.sqrt(total) * (1.0 + 1e-6)
+        moved[c] = math.sqrt(way) * (1.0 + 1e-9)
+
+
+@kernel
+def between_lane(width, counter, blocks, halves, norms, centers, squares, places, largest, error, k, d, n_groups, span, between, half):
     """Lower bounds of the distance from every center to the nearest other one of every group, and of all.
 
-    counter (1,) int64 INOUT; blocks, halves, centers, places: as bounded_lane has them, squares (k,) float32: square
+    counter (1,) int64 INOUT; blocks, halves, norms, centers, places: as bounded_lane has them, squares (k,) float32: square
     norms of `centers` IN; between float32 ``[k][n_groups padded]``, half (k,) float32 OUT.
     """
     lanes = len(width)
@@ -495,8 +596,9 @@ def between_lane(width, counter, blocks, halves, centers, squares, places, large
     n_blocks = (k + BLOCK - 1) // BLOCK
     slots = np.empty(16, np.int32)
     best, second, which = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(16, np.int32)
-    wrong = np.empty(16, np.float32)
-    totals = np.empty(12 * BLOCK, np.float32)
+    slip = np.empty(16, np.float32)
+    products = product_error(lanes, size, error)
+    values = np.empty(12 * BLOCK, np.float32)
     while True:
         lo = fetch_add(counter, batch)
         if lo >= k:
@@ -505,7 +607,7 @@ def between_lane(width, counter, blocks, halves, centers, squares, places, large
         for r in range(batch):
             slots[r] = min(lo + r, k - 1)
         for r in range(n_here):
-            wrong[r] = row_error(np.float64(squares[lo + r]), largest, error) * (1.0 + 1e-6)
+            slip[r] = packing_slip(squares[lo + r], largest, error)
             half[lo + r] = np.inf
             for g in range(n_groups, stride):
                 between[(lo + r) * stride + g] = np.inf
@@ -513,12 +615,11 @@ def between_lane(width, counter, blocks, halves, centers, squares, places, large
             for r in range(n_here):
                 between[(lo + r) * stride + g] = np.inf
             for block in range(g * span, min((g + 1) * span, n_blocks)):
-                meet_block(width, centers, size, slots, 0, blocks, block, halves, d, best, second, which, 0, totals)
+                meet_block(width, centers, size, slots, 0, blocks, block, halves, d, best, second, which, 0, values, 0)
                 for r in range(n_here):
                     a = lo + r
                     value = second[r] if block * BLOCK + which[r] == places[a] else best[r]
-                    bound = np.sqrt(max(squares[a] - np.float32(2.0) * value - wrong[r], np.float32(0.0)))
-                    bound *= np.float32(DOWN)
+                    bound = lower_by_product(squares[a], value, norms[g], slip[r], products)
                     if not (bound >= between[a * stride + g]):
                         between[a * stride + g] = bound
             for r in range(n_here):
