@@ -336,7 +336,7 @@ class Assigner:
         self.centers: NDArray[Any] | None = None  # of the last pass
         self.dense_seconds = math.inf
         self.passes = 0
-        self.next_trial, self.wait = 2, 1.0
+        self.next_trial, self.wait = 2, 1.4
 
     def assign(
         self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None, measure: Measure | None = None
