@@ -21,6 +21,7 @@ from .passes import Frame, Measure, Sums
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
 MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
+SHORT = 0.01  # seconds of a dense pass below which the first trial waits for the fifth pass: it costs more than it finds
 PATIENCE = 1.5  # by how much the passes grow from one trial to the next
 
 
@@ -134,8 +135,10 @@ class Bounds:
             if sums is None:
                 continue
             if before is not None:
-                own = (rows, before, part, weights, data.grid.scale, data.grid.digits)
-                own += (sums.lane_sums[0], sums.lane_weights[0])
+                own = (
+                    rows, before, part, weights, data.grid.scale, data.grid.digits, sums.lane_sums[0],
+                    sums.lane_weights[0],
+                )  # fmt: skip
                 threads.share(n_lanes, parallel.own_parallel, lloyd.own_clusters, own, (sums.touched,), numbered=True)
             sums.settle()
         self.fresh = False
@@ -237,7 +240,7 @@ class GroupBounds(Bounds):
         self.half = np.empty(k, np.float32)
         shared = (
             simd.lanes(self.width), new_counter(), self.blocks, self.halves, self.norms, self.packed, self.squares,
-            self.places, self.largest, self.frame.error, k, d, self.n_groups, self.span, self.between, self.half,
+            self.places, self.frame.error, k, d, self.n_groups, self.span, self.between, self.half,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.between_parallel, elkan.between_lane, shared)
 
@@ -284,11 +287,12 @@ class NeighborBounds(Bounds):
     def _measure(self, n_lanes: int) -> None:
         k, d = self.centers.shape
         assert self.frame is not None
-        slip = 2.0 * float(bounds.packing_slip(self.squares.max(), self.largest, self.frame.error))
-        cut, floor = bounds.difference_error(d, self.frame.error)
+        packing = bounds.packing_error(self.largest, self.frame.error)
+        slip = np.float32(2.0) * bounds.packing_slip(self.squares.max(), packing)
+        differences = bounds.difference_error(d, self.frame.error)
         self.between = np.empty(k * self.stride, np.float32)
         self.half = np.empty(k, np.float32)
-        shared = (new_counter(), self.columns, self.packed, k, d, slip, cut, floor, self.between, self.half)
+        shared = (new_counter(), self.columns, self.packed, k, d, slip, differences, self.between, self.half)
         threads.share(n_lanes, parallel_elkan.neighbors_parallel, hamerly.neighbors_lane, shared)
 
     def _share(
@@ -320,10 +324,10 @@ class Assigner:
     data : Data
     k : int
     algorithm : "auto", "lloyd" or "elkan"
-        "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": from the second pass on some rows try bounds
-        out, one stretch in SCOUTS, once on the centers of the last pass and once on those of this one; bounded passes
-        begin when these were so fast that all rows would have been done sooner, and end when a dense pass would have
-        been.  Trials that fail become ever rarer.
+        "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
+        SCOUTS, first on the centers of the last pass and then on those of this one; bounded passes begin when these
+        were so fast that all rows would have been done sooner, and end when two in a row took longer than the last
+        dense pass.  Trials that fail become ever rarer.
 
     Plain loops are always dense: small data, and CPUs without vectors.
     """
@@ -334,9 +338,11 @@ class Assigner:
         self.algorithm = algorithm if bounded else "lloyd"
         self.bounds: Bounds | None = None
         self.centers: NDArray[Any] | None = None  # of the last pass
+        self.scouts: Bounds | None = None
         self.dense_seconds = math.inf
         self.passes = 0
         self.next_trial, self.wait = 2, 1.4
+        self.slow = 0  # bounded passes in a row that took longer than a dense one
 
     def assign(
         self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None, measure: Measure | None = None
@@ -349,14 +355,18 @@ class Assigner:
             if self.algorithm == "elkan":
                 self.bounds = make_bounds(data, centers)
             elif self.algorithm == "auto" and self.passes >= self.next_trial and sums is not None:
-                tried = self._try_out(centers, labels, sums)
+                if self.passes == 2 and self.dense_seconds < SHORT:
+                    self.next_trial = 5
+                else:
+                    tried = self._try_out(centers, labels, sums)
         before = time.perf_counter()
         if self.bounds is not None:
             was_fresh = self.bounds.fresh
             outcome = self.bounds.assign(data, centers, labels, sums)
-            seconds = time.perf_counter() - before
-            if self.algorithm == "auto" and not was_fresh and seconds > self.dense_seconds:
-                self.bounds = None
+            if not was_fresh:
+                self.slow = self.slow + 1 if time.perf_counter() - before > self.dense_seconds else 0
+            if self.algorithm == "auto" and self.slow >= 2:
+                self.bounds, self.slow = None, 0
                 self._postpone()
         else:
             counts = passes.assign(data, centers, labels, sums, measure)
@@ -372,16 +382,19 @@ class Assigner:
     def _try_out(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums) -> int:
         """Let some rows try bounds out, and make bounds of all if that was fast; returns how many labels changed."""
         assert self.centers is not None
-        scouts = make_bounds(self.data, self.centers, SCOUTS)
+        if self.scouts is None:
+            self.scouts = make_bounds(self.data, self.centers, SCOUTS)
+        self.scouts.fresh = True
         share = min(1.0, max(1.0, self.data.n / bounds.SCAN / SCOUTS) * bounds.SCAN / self.data.n)
-        seconds = []
+        prepared, took = [], []
         changed = 0
-        for at in (self.centers, centers):
+        for at in (self.centers, self.centers, centers):  # from nothing; where nothing moves: what a pass costs anyway
             start = time.perf_counter()
-            changed += scouts.assign(self.data, at, labels, sums).changed
-            took = time.perf_counter() - start
-            seconds.append(scouts.prepare_seconds + (took - scouts.prepare_seconds) / share)
-        first, then = seconds
+            changed += self.scouts.assign(self.data, at, labels, sums).changed
+            prepared.append(self.scouts.prepare_seconds)
+            took.append(time.perf_counter() - start - prepared[-1])
+        idle = took[1]
+        first, then = (prepared[i] + idle + max(took[i] - idle, 0.0) / share for i in (0, 2))
         if first + 3.0 * then < 3.6 * self.dense_seconds and then < 0.9 * self.dense_seconds:
             self.bounds = make_bounds(self.data, centers)
         else:

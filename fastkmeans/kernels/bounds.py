@@ -7,8 +7,6 @@ SLACK, is strictly below a lower bound of every other distance; equality evaluat
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from llvmlite import ir
 from numba.core import types
@@ -44,72 +42,90 @@ def moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count):
 
 @kernel
 def difference_error(length, error):
-    """What a squared distance as computed by differences in float32 can be off by: a relative and an absolute bound.
+    """What a squared distance as computed by differences in float32 can be off by; four float32.
 
-    length: of the chains of additions in it; error (6,) float64: see lloyd.margin.
+    length: of the chains of additions in it; error (6,) float64: see lloyd.margin.  Factors for an upper and a lower
+    bound, and what underflow can hide from either: for the upper one four times that, so that the canonical value of
+    whatever lies strictly farther is greater even where its squares underflow.
     """
-    return 1.01 * 2.0**-24 * (length + 9), error[2]
+    relative = 1.01 * 2.0**-24 * (length + 10)
+    floor = error[2] * (1.0 + 1e-6)
+    return np.float32(1.0 + relative), np.float32(1.0 - relative), np.float32(4.0 * floor), np.float32(floor)
+
+
+@kernel
+def packing_error(largest, error):
+    """What `packing_slip` takes: a factor, an addend, and that of the root; float32.  largest: norm of any center."""
+    unit = 1.02 * 2.0**-24
+    return np.float32(unit), np.float32(unit * largest + 1.01 * error[3]), np.float32(2.0 * error[4])
+
+
+@kernel
+def packing_slip(square, packing):
+    """How far packing can have moved a row of this square norm and a center from each other; float32, rounded up."""
+    return packing[0] * np.sqrt(square * np.float32(1.001) + packing[2]) + packing[1]
+
+
+@kernel
+def upper_bound(square, slip, differences):
+    """Upper bound of a distance from its square as computed by differences; float32, rounded up."""
+    return (np.sqrt(square * differences[0] + differences[2]) + slip) * np.float32(1.0 + 6e-7)
+
+
+@kernel
+def lower_bound(square, slip, differences):
+    """Lower bound of a distance from its square as computed by differences; float32, 0 where nothing is known."""
+    rest = square * differences[1] - differences[3]
+    rest = np.sqrt(rest if rest > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 6e-7) - slip
+    return rest * np.float32(1.0 - 2e-7) if rest > np.float32(0.0) else np.float32(0.0)
 
 
 @kernel
 def product_error(lanes, size, error):
-    """The same for ``square - 2 v``, v a fast value: factors of |y| m + m^2 / 2, of |y|^2, of |y| + m, a constant; float32.
+    """The same for ``square - 2 v``, v a fast value; four float32.
 
-    m is the norm of the center, or a bound of it.  Doubled, for it is v that the certificate's error bounds.
+    Factors of |y| m + m^2 / 2, of |y|^2 and of |y| + m, and a constant: |y| the norm of the row, m that of the center, or
+    a bound of it.  Doubled, for it is v that the certificate's error bounds.
     """
     relative = 2.0**-24 * (size // lanes + 14)
     return (
-        np.float32(2.02 * error[0]), np.float32(1.01 * relative + 3e-7), np.float32(2.02 * error[3]),
-        np.float32(2.02 * error[2] + 2.0 * error[4]),
+        np.float32(2.03 * error[0]), np.float32(1.02 * relative + 4e-7), np.float32(2.03 * error[3]),
+        np.float32(2.03 * error[2] + 2.0 * error[4]),
     )  # fmt: skip
 
 
 @kernel
-def product_margin(square, norm, products):
+def product_terms(square, products):
+    """For one row: what `lower_by_product` starts from, its factor of m, and the row's norm; float32."""
+    length = np.sqrt(square * np.float32(1.001) + products[3])
+    start = square - products[1] * square - products[2] * length - products[3]
+    return start, products[0] * length + products[2], length
+
+
+@kernel
+def product_term(norm, products):
+    """For one group of centers, of at most this norm: what `lower_by_product` subtracts; float32."""
+    return products[0] * np.float32(0.51) * norm * norm
+
+
+@kernel
+def product_margin(square, length, norm, products):
     """How far two fast values must be apart to tell which of two centers of at most this norm is nearer; float32.
 
     The last term is what the canonical values round.
     """
-    length = np.sqrt(square * np.float32(1.001) + products[3])
-    e = products[0] * (length * norm + np.float32(0.5) * norm * norm) + products[2] * (length + norm) + products[3]
-    return e * np.float32(1.001) + np.float32(1e-9) * (square + norm * norm)
+    e = products[0] * (length * norm + np.float32(0.51) * norm * norm) + products[2] * (length + norm) + products[3]
+    return e + np.float32(1e-9) * (square + norm * norm)
 
 
 @kernel
-def lower_by_product(square, value, norm, slip, products):
-    """Lower bound of a distance from a row's square norm and a fast value; float32, 0 where nothing is known."""
-    length = np.sqrt(square * np.float32(1.001) + products[3])
-    e = products[0] * (length * norm + np.float32(0.5) * norm * norm) + products[2] * (length + norm) + products[3]
-    rest = square - np.float32(2.0) * value - np.float32(1.001) * (e + products[1] * square)
-    if not (rest > np.float32(0.0)):
-        return np.float32(0.0)
-    return np.sqrt(rest) * np.float32(1.0 - 4e-7)
+def lower_by_product(start, factor, norm, term, value):
+    """Lower bound of a distance from a fast value; float32, 0 where nothing is known.
 
-
-@kernel
-def packing_slip(square, largest, error):
-    """How far packing can have moved a row of this square norm and a center from each other; float32, rounded up."""
-    wide = np.float64(square) * (1.0 + error[5]) + error[4]
-    return np.float32(1.02 * 2.0**-24 * (math.sqrt(wide) + largest) + error[3])
-
-
-@kernel
-def upper_bound(square, slip, cut, floor):
-    """Upper bound of a distance from its computed square: float32, rounded up.
-
-    slip: of packing_slip; cut, floor: of difference_error.  Four times the floor, so that the canonical value of
-    whatever lies strictly farther is greater even where its squares underflow.
+    start, factor: of product_terms; norm: of the center, or of any in its group, term: of product_term.
     """
-    return np.float32((math.sqrt(np.float64(square) * (1.0 + cut) + 4.0 * floor) + slip) * (1.0 + 2e-7))
-
-
-@kernel
-def lower_bound(square, slip, cut, floor):
-    """Lower bound of a distance from its computed square: float32, rounded down; 0 where nothing is known."""
-    rest = np.float64(square) * (1.0 - cut) - floor
-    if not (rest > 0.0):
-        return np.float32(0.0)
-    return np.float32(max(math.sqrt(rest) - slip, 0.0) * (1.0 - 2e-7))
+    rest = start - factor * norm - term - np.float32(2.0) * value
+    return np.sqrt(rest if rest > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 4e-7)
 
 
 @intrinsic

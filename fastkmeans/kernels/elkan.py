@@ -20,9 +20,23 @@ from numba.extending import intrinsic
 
 from . import simd
 from .bounds import (
-    EVALUATED, READ, SCAN, SLACK, difference_error, lower_bound, lower_by_product, lowest_bit, moved_bounds, packing_slip,
-    product_error, product_margin, upper_bound,
-)  # fmt: skip
+    EVALUATED,
+    READ,
+    SCAN,
+    SLACK,
+    difference_error,
+    lower_bound,
+    lower_by_product,
+    lowest_bit,
+    moved_bounds,
+    packing_error,
+    packing_slip,
+    product_error,
+    product_margin,
+    product_term,
+    product_terms,
+    upper_bound,
+)
 from .canonical import GROUP, values_of_groups
 from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
@@ -315,8 +329,10 @@ def bounded_lane(
     y = np.empty((room + 4) * size, np.float32)
     own = np.zeros(room + 4, np.int32)
     squares, own_sq = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
-    tight, rest = np.empty(room, np.float32), np.empty(room, np.float32)
-    slip = np.empty(room, np.float32)
+    tight, rest = np.empty(room + 4, np.float32), np.empty(room, np.float32)
+    slip, length = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
+    start, factor = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
+    found_lower = np.empty(room + 12, np.float32)
     v1, v2, inner = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
     norm = np.empty(room, np.float32)
     values = np.empty(n_groups * span * (room + 12) * BLOCK, np.float32)
@@ -335,7 +351,8 @@ def bounded_lane(
     canonical_groups = np.empty(2 * n_blocks + 8, np.int64)
     out = np.empty((2 * n_blocks + 8) * GROUP)
     infinite = np.float32(np.inf)
-    cut, floor = difference_error(size // lanes, error)
+    differences = difference_error(size // lanes, error)
+    packing = packing_error(largest, error)
     products = product_error(lanes, size, error)
     tail = (np.int64(1) << (n_groups - (n_vectors - 1) * lanes)) - 1  # the last word's groups that there are
     count = 0
@@ -365,7 +382,9 @@ def bounded_lane(
                 a = np.int64(labels[i])
                 u = upper[i]
                 limit = u * np.float32(SLACK)
-                bound = test_groups(width, lower, np.int64(i) * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, 0)
+                bound = test_groups(
+                    width, lower, np.int64(i) * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, 0
+                )
                 masks[n_vectors - 1] &= tail
                 found = np.int64(0)
                 for m in range(n_vectors):
@@ -391,22 +410,28 @@ def bounded_lane(
             own_distances(width, y, s, size, centers, own, squares, own_sq)
         for g in range(n_groups):
             n_wanted[g] = 0
+        for s in range(np.uint64(n_here)):
+            slip[s] = packing_slip(squares[s], packing)
+            tight[s] = upper_bound(own_sq[s], slip[s], differences)
+            start[s], factor[s], length[s] = product_terms(squares[s], products)
         for s in range(n_here):
             i = np.int64(rows[first + s])
             a = np.int64(own[s])
-            slip[s] = packing_slip(squares[s], largest, error)
-            u = min(upper_bound(own_sq[s], slip[s], cut, floor), upper[i])
+            u = min(tight[s], upper[i])
             tight[s] = u
             upper[i] = u
             winner[s] = -1
             limit = u * np.float32(SLACK)
-            start = i * n_groups
             if fresh:
-                for g in range(n_groups):
-                    lower[start + g] = (between[a * stride + g] - u) * np.float32(1.0 - 2e-7) + drift[g] * np.float32(1.0 - 4e-7)
+                row_start, near_start = np.uint64(i * n_groups), np.uint64(a * stride)
+                for g in range(np.uint64(n_groups)):
+                    bound = (between[near_start + g] - u) * np.float32(1.0 - 2e-7)
+                    lower[row_start + g] = bound + drift[g] * np.float32(1.0 - 4e-7)
             if not fresh and max(least[i], half[a] - u) > limit:
                 continue
-            rest[s] = test_groups(width, lower, start, drift, between, a * stride, n_vectors, u, limit, masks, s * n_vectors)
+            rest[s] = test_groups(
+                width, lower, i * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, s * n_vectors
+            )
             masks[(s + 1) * n_vectors - 1] &= tail
             found = np.int64(0)
             for m in range(n_vectors):
@@ -455,8 +480,13 @@ def bounded_lane(
                             which[p + r] = (block - b0) * BLOCK + which_here[r]
                         else:
                             second[p + r] = max(second[p + r], best_here[r])
-            for p in range(m):
-                s = slots[p]
+            group_norm, term, gone = norms[g], product_term(norms[g], products), drift[g]
+            for p in range(np.uint64(m)):
+                s = np.uint64(slots[p])
+                bound = lower_by_product(start[s], factor[s], group_norm, term, best[p])
+                found_lower[p] = (bound + gone) * np.float32(1.0 - 3e-7)
+            for p in range(np.uint64(m)):
+                s = np.uint64(slots[p])
                 value = best[p]
                 if value > v1[s] or winner[s] < 0:
                     v2[s] = max(v1[s], second[p])
@@ -465,24 +495,24 @@ def bounded_lane(
                     winner[s] = b0 * BLOCK + which[p]
                 else:
                     v2[s] = max(v2[s], value)
-                norm[s] = max(norm[s], norms[g])
-                bound = lower_by_product(squares[s], value, norms[g], slip[s], products)
-                lower[np.int64(rows[first + s]) * n_groups + g] = (bound + drift[g]) * np.float32(1.0 - 3e-7)
+                norm[s] = max(norm[s], group_norm)
+                lower[np.uint64(rows[np.uint64(first) + s]) * np.uint64(n_groups) + np.uint64(g)] = found_lower[p]
         for s in range(n_here):
             if winner[s] == -1:
                 continue
             i = np.int64(rows[first + s])
             a = own[s]
             place = np.int64(winner[s])
-            allowed = product_margin(squares[s], norm[s], products)
+            allowed = product_margin(squares[s], length[s], norm[s], products)
+            term = product_term(norm[s], products)
             label = order[place]
             g = place // (BLOCK * span)
             u = tight[s]
             if v1[s] - v2[s] > allowed:
-                bound = lower_by_product(squares[s], v2[s], norm[s], slip[s], products)
-                within = lower_by_product(squares[s], inner[s], norms[g], slip[s], products)
+                bound = lower_by_product(start[s], factor[s], norm[s], term, v2[s])
+                within = lower_by_product(start[s], factor[s], norm[s], term, inner[s])
                 if label != a:
-                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], cut, floor)
+                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], differences)
             else:
                 # the centers that may be nearest: their distances by differences, which are far more precise
                 least_value = v1[s] - allowed
@@ -510,10 +540,10 @@ def bounded_lane(
                     else:
                         second_sq = min(second_sq, value)
                 # whatever is not among them lies at least so far
-                bound = lower_by_product(squares[s], least_value, norm[s], slip[s], products)
-                u = upper_bound(first_sq, slip[s], cut, floor)
+                bound = lower_by_product(start[s], factor[s], norm[s], term, least_value)
+                u = upper_bound(first_sq, slip[s], differences)
                 label = order[place]
-                if n_near > NEAR or not (lower_bound(second_sq, slip[s], cut, floor) > u * np.float32(SLACK)):
+                if n_near > NEAR or not (lower_bound(second_sq, slip[s], differences) > u * np.float32(SLACK)):
                     counts[DECIDED] += 1
                     n_listed = 0
                     for m in range(n_vectors):
@@ -527,7 +557,7 @@ def bounded_lane(
                     load_row(X, i, row)
                     place = nearest_of_blocks(row, grouped, listed, n_listed, order, k, canonical_groups, out)
                     label = order[place]
-                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], cut, floor)
+                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], differences)
                 g = place // (BLOCK * span)
                 within = bound
                 if n_near > NEAR:
@@ -536,7 +566,7 @@ def bounded_lane(
                 else:
                     for q in range(n_near):
                         if near[q] != place:
-                            lowest = lower_bound(near_sq[q], slip[s], cut, floor)
+                            lowest = lower_bound(near_sq[q], slip[s], differences)
                             bound = min(bound, lowest)
                             if near[q] // (BLOCK * span) == g:
                                 within = min(within, lowest)
@@ -583,7 +613,7 @@ def pack_blocks(centers, before, order, scale, shift, lanes, blocks, halves, pac
 
 
 @kernel
-def between_lane(width, counter, blocks, halves, norms, centers, squares, places, largest, error, k, d, n_groups, span, between, half):
+def between_lane(width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between, half):
     """Lower bounds of the distance from every center to the nearest other one of every group, and of all.
 
     counter (1,) int64 INOUT; blocks, halves, norms, centers, places: as bounded_lane has them, squares (k,) float32: square
@@ -596,7 +626,7 @@ def between_lane(width, counter, blocks, halves, norms, centers, squares, places
     n_blocks = (k + BLOCK - 1) // BLOCK
     slots = np.empty(16, np.int32)
     best, second, which = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(16, np.int32)
-    slip = np.empty(16, np.float32)
+    start, factor = np.empty(16, np.float32), np.empty(16, np.float32)
     products = product_error(lanes, size, error)
     values = np.empty(12 * BLOCK, np.float32)
     while True:
@@ -607,11 +637,12 @@ def between_lane(width, counter, blocks, halves, norms, centers, squares, places
         for r in range(batch):
             slots[r] = min(lo + r, k - 1)
         for r in range(n_here):
-            slip[r] = packing_slip(squares[lo + r], largest, error)
+            start[r], factor[r], _ = product_terms(squares[lo + r], products)
             half[lo + r] = np.inf
             for g in range(n_groups, stride):
                 between[(lo + r) * stride + g] = np.inf
         for g in range(n_groups):
+            term = product_term(norms[g], products)
             for r in range(n_here):
                 between[(lo + r) * stride + g] = np.inf
             for block in range(g * span, min((g + 1) * span, n_blocks)):
@@ -619,7 +650,7 @@ def between_lane(width, counter, blocks, halves, norms, centers, squares, places
                 for r in range(n_here):
                     a = lo + r
                     value = second[r] if block * BLOCK + which[r] == places[a] else best[r]
-                    bound = lower_by_product(squares[a], value, norms[g], slip[r], products)
+                    bound = lower_by_product(start[r], factor[r], norms[g], term, value)
                     if not (bound >= between[a * stride + g]):
                         between[a * stride + g] = bound
             for r in range(n_here):

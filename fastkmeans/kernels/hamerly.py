@@ -7,8 +7,6 @@ distances between centers.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba.core import types
@@ -16,8 +14,18 @@ from numba.extending import intrinsic
 
 from . import simd
 from .bounds import (
-    EVALUATED, READ, SCAN, SLACK, difference_error, lower_bound, lowest_bit, moved_bounds, packing_slip, upper_bound,
-)  # fmt: skip
+    EVALUATED,
+    READ,
+    SCAN,
+    SLACK,
+    difference_error,
+    lower_bound,
+    lowest_bit,
+    moved_bounds,
+    packing_error,
+    packing_slip,
+    upper_bound,
+)
 from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import lanes_above
@@ -107,15 +115,14 @@ def pack_columns(centers, before, scale, shift, columns, rows, squares, moved):
 
 
 @kernel
-def neighbors_lane(counter, columns, rows, k, d, slip, cut, floor, between, half):
+def neighbors_lane(counter, columns, rows, k, d, slip, differences, between, half):
     """Lower bounds of the distance from every center to every other one, and to the nearest.
 
-    counter (1,) int64 INOUT; columns, rows: as pack_columns has them, slip, cut, floor: float64, twice the
-    bounds.packing_slip of the centers and bounds.difference_error IN; between float32 ``[k][k padded]``, infinite for the
+    counter (1,) int64 INOUT; columns, rows: as pack_columns has them, slip: twice the packing_slip of the
+    centers, differences: of difference_error IN; between float32 ``[k][k padded]``, infinite for the
     center itself and beyond k, half (k,) float32 OUT.
     """
     padded = np.uint64(columns.shape[0] // d)
-    slip_, keep, gone = np.float32(slip), np.float32(1.0 - cut), np.float32(floor)
     while True:
         lo = fetch_add(counter, 16)
         if lo >= k:
@@ -131,10 +138,7 @@ def neighbors_lane(counter, columns, rows, k, d, slip, cut, floor, between, half
                     between[start + c] += difference * difference
             least = np.float32(np.inf)
             for c in range(padded):
-                square = between[start + c] * keep - gone
-                square = square if square > np.float32(0.0) else np.float32(0.0)
-                bound = np.sqrt(square) * np.float32(1.0 - 4e-7) - slip_
-                between[start + c] = bound
+                between[start + c] = lower_bound(between[start + c], slip, differences)
             between[start + np.uint64(a)] = np.inf
             for c in range(np.uint64(k), padded):
                 between[start + c] = np.inf
@@ -182,15 +186,18 @@ def neighbor_lane(
     padded = (k + lanes - 1) // lanes * lanes
     rows, order = np.empty(ROOM + SCAN, np.int32), np.empty(ROOM + SCAN, np.int32)
     tight, slips = np.empty(ROOM + SCAN, np.float32), np.empty(ROOM + SCAN, np.float32)
+    squares, own_sq = np.empty(ROOM + SCAN, np.float32), np.empty(ROOM + SCAN, np.float32)
     kept = np.empty(ROOM + SCAN, np.int32)
     starts = np.zeros(k + 1, np.int64)
     panel = np.zeros(d * points, np.float32)
     best, second = np.empty(points, np.float32), np.empty(points, np.float32)
+    near, far = np.empty(points, np.float32), np.empty(points, np.float32)
     which = np.empty(points, np.int32)
     listed, everything = np.empty(k + TILE, np.int32), np.arange(k).astype(np.int32)
     tiles = np.empty((k // TILE + 1) * TILE * d, np.float32)
     padded_row, one = np.zeros((d + 7) // 8 * 8), np.empty(1, np.int32)
-    cut, floor = difference_error(d, error)
+    differences = difference_error(d, error)
+    packing = packing_error(largest, error)
     infinite = np.float32(np.inf)
     count = 0
     more = True
@@ -212,27 +219,34 @@ def neighbor_lane(
                 count = moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count)
         counts[READ] += count
         # tighten the upper bounds
+        for q in range(count):
+            i = np.uint64(rows[q])
+            a = np.uint64(labels[i]) * np.uint64(d)
+            square, own = np.float32(0.0), np.float32(0.0)
+            for j in range(np.uint64(d)):
+                value = np.float32(of(X[i, j]) * pack_scale - shift[j])
+                difference = value - rows_packed[a + j]
+                square += value * value
+                own += difference * difference
+            squares[q] = square
+            own_sq[q] = own
+        for q in range(np.uint64(count)):
+            slips[q] = packing_slip(squares[q], packing)
+            tight[q] = upper_bound(own_sq[q], slips[q], differences)
         n_kept = 0
         for a in range(k + 1):
             starts[a] = 0
-        for q in range(count):
+        for q in range(np.uint64(count)):
             i = np.uint64(rows[q])
             a = np.uint64(labels[i])
-            square, own_sq = np.float32(0.0), np.float32(0.0)
-            for j in range(np.uint64(d)):
-                value = np.float32(of(X[i, j]) * pack_scale - shift[j])
-                difference = value - rows_packed[a * np.uint64(d) + j]
-                square += value * value
-                own_sq += difference * difference
-            slip = packing_slip(square, largest, error)
-            u = min(upper_bound(own_sq, slip, cut, floor), upper[i])
+            u = min(tight[q], upper[i])
             upper[i] = u
             tight[n_kept] = u
-            slips[n_kept] = slip
+            slips[n_kept] = slips[q]
             kept[n_kept] = rows[q]
-            if not (max(least[i], half[a] - u) > u * np.float32(SLACK)):
-                n_kept += 1
-                starts[a + np.uint64(1)] += 1
+            stays = not (max(least[i], half[a] - u) > u * np.float32(SLACK))
+            n_kept += stays
+            starts[a + np.uint64(1)] += stays
         count = 0
         for a in range(k):
             starts[a + 1] += starts[a]
@@ -283,19 +297,21 @@ def neighbor_lane(
                     best, second, which, 0,
                 )  # fmt: skip
                 counts[EVALUATED] += n_listed * n_here
+                for p in range(np.uint64(n_here)):
+                    slip = slips[order[np.uint64(first) + p]]
+                    near[p] = upper_bound(best[p], slip, differences)
+                    far[p] = lower_bound(second[p], slip, differences)
                 for p in range(n_here):
                     q = order[first + p]
                     i = np.int64(kept[q])
-                    slip = slips[q]
-                    u = upper_bound(best[p], slip, cut, floor)
-                    bound = lower_bound(second[p], slip, cut, floor)
+                    u, bound = near[p], far[p]
                     label = np.int64(chosen[which[p]])
                     if not (bound > u * np.float32(SLACK)):
                         counts[DECIDED] += 1
                         found = nearest_of_list(X, i, exact, chosen, n_listed)
                         if found != label:  # what seemed nearest is one of the others now
                             label = found
-                            bound = lower_bound(best[p], slip, cut, floor)
+                            bound = lower_bound(best[p], slips[q], differences)
                             u = infinite  # taken when it is asked for
                     if not whole:
                         bound = min(bound, (reach - tight[q]) * np.float32(1.0 - 2e-7))

@@ -25,12 +25,12 @@ def bounded_parallel(
 
 @kernel(parallel=True)
 def between_parallel(
-    n, width, counter, blocks, halves, norms, centers, squares, places, largest, error, k, d, n_groups, span, between,
+    n, width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between,
     half,
 ):  # fmt: skip
     for _ in prange(n):
         between_lane(
-            width, counter, blocks, halves, norms, centers, squares, places, largest, error, k, d, n_groups, span,
+            width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span,
             between, half,
         )  # fmt: skip
 
@@ -50,6 +50,6 @@ def neighbor_parallel(
 
 
 @kernel(parallel=True)
-def neighbors_parallel(n, counter, columns, rows, k, d, slip, cut, floor, between, half):
+def neighbors_parallel(n, counter, columns, rows, k, d, slip, differences, between, half):
     for _ in prange(n):
-        neighbors_lane(counter, columns, rows, k, d, slip, cut, floor, between, half)
+        neighbors_lane(counter, columns, rows, k, d, slip, differences, between, half)
