@@ -1,7 +1,8 @@
 """Bounded passes: the triangle inequality in place of arithmetic, and when that pays.
 
-A bounded pass gives what the dense pass gives, to the bit, and computes less of it.  `GroupBounds` and `NeighborBounds`
-hold the bounds of one run for the two kinds of kernels; `Assigner` decides from pass to pass which kind of pass to make.
+A bounded pass gives what the dense pass gives, to the bit, and computes less of it.  `GroupBounds` and
+`NeighborBounds` hold the bounds of one run for the two kinds of kernels; `Assigner` decides from pass to pass which
+kind of pass to make.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 
 from . import passes, threads
 from .data import Data, new_counter
-from .kernels import bounds, canonical, elkan, hamerly, lloyd, parallel, parallel_elkan, simd
+from .kernels import blocks, bounds, canonical, elkan, hamerly, lloyd, parallel, parallel_elkan, simd
 from .passes import Frame, Measure, Sums
 
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
 MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
-SHORT = 0.01  # seconds of a dense pass below which the first trial waits for the fifth pass: it costs more than it finds
+SHORT = (
+    0.01  # seconds of a dense pass below which the first trial waits for the fifth pass: it costs more than it finds
+)
 PATIENCE = 1.5  # by how much the passes grow from one trial to the next
 
 
@@ -113,9 +116,7 @@ class Bounds:
         self.frame: Frame | None = None
         self.prepare_seconds = 0.0
 
-    def assign(
-        self, data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None
-    ) -> Outcome:
+    def assign(self, data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None) -> Outcome:
         """As passes.assign: labels (n,) int32 INOUT, none of them -1."""
         k, d = centers.shape
         n_lanes = passes.pass_lanes(data, k) if sums is None else sums.touched.shape[0]
@@ -199,9 +200,9 @@ class GroupBounds(Bounds):
     def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
         super().__init__(data, centers, spread)
         k, d = centers.shape
-        n_blocks = -(-k // elkan.BLOCK)
+        n_blocks = -(-k // blocks.BLOCK)
         self.span = -(-n_blocks // max(1, d // SHARE))
-        self.size = self.span * elkan.BLOCK
+        self.size = self.span * blocks.BLOCK
         self.n_groups = -(-n_blocks // self.span)
         self.order = near_together(centers, self.size)
         self.places = np.empty(k, np.int32)
@@ -214,13 +215,13 @@ class GroupBounds(Bounds):
         k, d = centers.shape
         frame = self.frame
         assert frame is not None
-        n_blocks = -(-k // elkan.BLOCK)
-        self.blocks = np.zeros(n_blocks * elkan.BLOCK * d, np.float32)
-        self.halves = np.full(n_blocks * elkan.BLOCK, np.inf, np.float32)
+        n_blocks = -(-k // blocks.BLOCK)
+        self.blocks = np.zeros(n_blocks * blocks.BLOCK * d, np.float32)
+        self.halves = np.full(n_blocks * blocks.BLOCK, np.inf, np.float32)
         self.packed = np.zeros((k + 1) * (-(-d // 16) * 16), np.float32)
         self.squares, norms, moved = np.empty(k, np.float32), np.empty(k), np.empty(k)
         self.grouped = np.zeros(-(-k // canonical.GROUP) * canonical.GROUP * d)
-        elkan.pack_blocks(
+        blocks.pack_blocks(
             centers, self.centers, self.order, frame.scale, frame.shift.astype(np.float64), self.width,
             self.blocks, self.halves, self.packed, self.squares, norms, self.grouped, moved,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """Bounded passes: the labels of the dense pass after every iteration, and bounds that are true, every one of them.
 
-Small jobs run plain loops by default; this file forces the vector kernels, as test_exact_fit.py does. `groups` stands for
-a bound per row and group of centers, which many features get by themselves, `neighbors` for one bound per row.
+Small jobs run plain loops by default; this file forces the vector kernels, as test_exact_fit.py does. `groups` stands
+for a bound per row and group of centers, which many features get by themselves, `neighbors` for one bound per row.
 """
 
 import copy
@@ -13,7 +13,7 @@ import oracle
 import pytest
 
 from fastkmeans import KMeans, bounded, data, passes, points, solver
-from fastkmeans.kernels import bounds, elkan, lloyd, simd
+from fastkmeans.kernels import blocks, bounds, lloyd, simd
 
 pytestmark = pytest.mark.skipif(simd.lane_width() == 1, reason="plain loops keep no bounds")
 
@@ -68,7 +68,7 @@ def assert_same(X, init, weights=None, iterations=(1, 2, 3, 4, 7, 300), **parame
     return expected
 
 
-# ------------------------------------------------------------------------------------------------------- the same result
+# ------------------------------------------------------------------------------------------------------ the same result
 @pytest.mark.parametrize("start", ["rows", "ulp", "duplicate", "far"])
 @pytest.mark.parametrize("name", matrix.NAMED)
 def test_named_data(name, start, kind):
@@ -148,7 +148,7 @@ def test_groups_of_several_blocks(monkeypatch):
         assert_same(X, X[:150], iterations=(2, 5, 300))
 
 
-# ------------------------------------------------------------------------------------------------------ every bound holds
+# ---------------------------------------------------------------------------------------------------- every bound holds
 def true_distances(X, C):
     X, C = np.asarray(X, np.longdouble), np.asarray(C, np.longdouble)
     return np.sqrt(((X[:, None, :] - C[None, :, :]) ** 2).sum(axis=2))
@@ -223,6 +223,19 @@ def test_bounds_hold_over_many_passes(d, kind):
     assert shares[-1] < 0.5 * shares[0]
 
 
+def test_bounds_hold_while_nothing_moves(kind):
+    """However often a bound is moved by nothing, it stays on its side."""
+    rng = np.random.default_rng(6)
+    for d in (2, 50):
+        X = rng.normal(size=(400, d)).astype(np.float32)
+        C, table = X[:30].copy(), data.Data(points.as_points(X), None, 1)
+        labels = solver.predict(table.points, C)
+        kept = bounded.make_bounds(table, C)
+        for _ in range(60):
+            kept.assign(table, C, labels)
+        check_bounds(kept, X, C, labels)
+
+
 def test_bounds_hold_when_centers_jump(kind):
     """A refilled center, and one that runs away, move by a known distance like any other."""
     X = matrix.dataset("blobs").X
@@ -244,17 +257,22 @@ def test_bounds_of_scouts_hold(kind):
 
 
 def test_refills_that_bounds_must_notice(kind):
-    """An empty cluster moves onto a far row while all others stand almost still."""
-    X = matrix.dataset("blobs").X
+    """An empty cluster moves onto a far row while the others stand almost still: nothing else tells the rows there."""
+    rng = np.random.default_rng(8)
+    X = np.concatenate([rng.normal(size=(200, 2)) + [x, 0.0] for x in (0.0, 40.0, 80.0, 120.0)]).astype(np.float32)
+    X = np.concatenate([X, X[:200] + np.float32([0.0, 25.0])])
+    start = np.concatenate([X[[0, 200, 400, 600]], np.full((1, 2), 1e4, np.float32)])
+    expected = assert_same(X, start, iterations=(1, 2, 3, 4, 5, 6, 300))
+    assert expected.history_[0].n_refilled == 1
     for name in ("blobs", "plane lattice", "offset32", "k=17", "outlier"):
         X, start = matrix.dataset(name).X, matrix.start(name, "far")
         expected = assert_same(X, start, iterations=(1, 2, 3, 4, 5, 6, 300))
         assert expected.history_[0].n_refilled > 0
 
 
-# ----------------------------------------------------------------------------------------------------------- the textbook
+# --------------------------------------------------------------------------------------------------------- the textbook
 def textbook_elkan(X, C, n_passes):
-    """Elkan 2003 as printed, one lower bound per row and center, in float64: centers after every pass, pairs computed."""
+    """Elkan 2003 as printed, a lower bound per row and center, in float64: centers after every pass, pairs computed."""
     n, k = len(X), len(C)
     W = np.array([1] * n, dtype=object)
     grid = oracle.feature_grid(X, W)
@@ -298,7 +316,7 @@ def test_the_textbook_finds_the_same_centers(d):
     assert pairs[-1] < 0.5 * pairs[0] and ours[-1] < 0.9 * ours[0]
 
 
-# ---------------------------------------------------------------------------------------------------------- the choice
+# ----------------------------------------------------------------------------------------------------------- the choice
 class Clock:
     """Stands in for the time module: every pass takes what it is told to."""
 
@@ -403,7 +421,7 @@ def test_order_of_groups():
     """A permutation that puts near centers together, whatever they are."""
     rng = np.random.default_rng(4)
     for C in (rng.normal(size=(133, 5)), np.zeros((40, 3)), 1e150 * rng.normal(size=(50, 2)), rng.normal(size=(1, 2))):
-        order = bounded.near_together(C, elkan.BLOCK)
+        order = bounded.near_together(C, blocks.BLOCK)
         np.testing.assert_array_equal(np.sort(order), np.arange(len(C)))
     line = rng.permutation(64)
     order = bounded.near_together(line[:, None].astype(float), 16)

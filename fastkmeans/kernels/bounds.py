@@ -1,8 +1,8 @@
 """What both bounded passes share: bounds that are moved instead of computed, and rows gathered by their indices.
 
 All bounds are in units of the packed rows, root distances in float32, rounded outward: an upper bound never lies below
-the distance it bounds, a lower bound never above.  A row is settled without being read where its upper bound, widened by
-SLACK, is strictly below a lower bound of every other distance; equality evaluates.
+the distance it bounds, a lower bound never above.  A row is settled without being read where its upper bound, widened
+by SLACK, is strictly below a lower bound of every other distance; equality evaluates.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def lower_bound(square, slip, differences):
 def product_error(lanes, size, error):
     """The same for ``square - 2 v``, v a fast value; four float32.
 
-    Factors of |y| m + m^2 / 2, of |y|^2 and of |y| + m, and a constant: |y| the norm of the row, m that of the center, or
-    a bound of it.  Doubled, for it is v that the certificate's error bounds.
+    Factors of |y| m + m^2 / 2, of |y|^2 and of |y| + m, and a constant: |y| the norm of the row, m that of the center,
+    or a bound of it.  Doubled, for it is v that the certificate's error bounds.
     """
     relative = 2.0**-24 * (size // lanes + 14)
     return (

@@ -1,8 +1,8 @@
 """The bounded pass with lanes = points, for few features: one lower bound per row, and the neighbors of its center.
 
-Rows that their two bounds do not settle are gathered, their own distance tightened, and what is left is sorted by label.
-The rows of one label meet the same short list of centers: those that lie within reach of its farthest row, by the
-distances between centers.
+Rows that their two bounds do not settle are gathered, their own distance tightened, and what is left is sorted by
+label. The rows of one label meet the same short list of centers: those that lie within reach of its farthest row, by
+the distances between centers.
 """
 
 from __future__ import annotations
@@ -83,7 +83,11 @@ def meet_list(typingctx, width, panel, d, tiles, n_tiles, best, second, which, o
             tiles_.next([*least, *next_, *index, b.add(number, simd.const(itype, TILE))])
         for v in range(VECTORS):
             out = b.add(args[8], _int(v * w))
-            for pointer, value in ((pb, tiles_.results[v]), (p2, tiles_.results[VECTORS + v]), (pw, tiles_.results[2 * VECTORS + v])):
+            for pointer, value in (
+                (pb, tiles_.results[v]),
+                (p2, tiles_.results[VECTORS + v]),
+                (pw, tiles_.results[2 * VECTORS + v]),
+            ):
                 simd.store(b, value, simd.at(b, pointer, out))
         return context.get_dummy_value()
 
