@@ -22,9 +22,11 @@ from .passes import Frame, Measure, Sums
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
 MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
-SHORT = (
-    0.01  # seconds of a dense pass below which the first trial waits for the fifth pass: it costs more than it finds
-)
+GAIN = 0.8  # of a dense pass, which a bounded one must not exceed to be begun with
+TINY = 1e-3  # seconds of a dense pass below which nothing is tried: Python alone takes half of that for a bounded one
+SHORT = 0.01  # seconds of a dense pass below which trials wait for pass WAIT: one costs a tenth of such a pass or more
+WAIT = 12
+SLOWEST = 4e9  # multiply-adds a second and thread: a first pass that was slower has waited for the compiler or the disk
 PATIENCE = 1.5  # by how much the passes grow from one trial to the next
 
 
@@ -326,9 +328,9 @@ class Assigner:
     k : int
     algorithm : "auto", "lloyd" or "elkan"
         "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
-        SCOUTS, first on the centers of the last pass and then on those of this one; bounded passes begin when these
-        were so fast that all rows would have been done sooner, and end when two in a row took longer than the last
-        dense pass.  Trials that fail become ever rarer.
+        SCOUTS, first on the centers of the last pass and then on those of this one; bounded passes begin when that was
+        so fast that all rows would have been done sooner, and end when two in a row took longer than the last dense
+        pass.  Trials that fail become ever rarer.
 
     Plain loops are always dense: small data, and CPUs without vectors.
     """
@@ -352,12 +354,12 @@ class Assigner:
         data = self.data
         self.passes += 1
         tried = 0
-        if self.bounds is None and self.centers is not None:
+        if self.bounds is None and self.centers is not None and self.algorithm != "lloyd":
             if self.algorithm == "elkan":
                 self.bounds = make_bounds(data, centers)
-            elif self.algorithm == "auto" and self.passes >= self.next_trial and sums is not None:
-                if self.passes == 2 and self.dense_seconds < SHORT:
-                    self.next_trial = 5
+            elif sums is not None and self.passes >= self.next_trial and self.dense_seconds >= TINY:
+                if self.passes < WAIT and self.dense_seconds < SHORT:
+                    self.next_trial = WAIT
                 else:
                     tried = self._try_out(centers, labels, sums)
         before = time.perf_counter()
@@ -372,6 +374,9 @@ class Assigner:
         else:
             counts = passes.assign(data, centers, labels, sums, measure)
             self.dense_seconds = time.perf_counter() - before
+            work = float(data.n) * data.d * (len(centers) + 16)
+            if self.passes == 1 and self.dense_seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
+                self.next_trial = 3
             outcome = Outcome(counts.changed, counts.decided, 1.0, 1.0, "lloyd")
         self.centers = centers
         return outcome._replace(changed=outcome.changed + tried)
@@ -387,16 +392,15 @@ class Assigner:
             self.scouts = make_bounds(self.data, self.centers, SCOUTS)
         self.scouts.fresh = True
         share = min(1.0, max(1.0, self.data.n / bounds.SCAN / SCOUTS) * bounds.SCAN / self.data.n)
-        prepared, took = [], []
+        took = []
         changed = 0
-        for at in (self.centers, self.centers, centers):  # from nothing; where nothing moves: what a pass costs anyway
+        # from nothing, which may wait for the compiler; where nothing moves: what any pass costs; and what is asked for
+        for at in (self.centers, self.centers, centers):
             start = time.perf_counter()
             changed += self.scouts.assign(self.data, at, labels, sums).changed
-            prepared.append(self.scouts.prepare_seconds)
-            took.append(time.perf_counter() - start - prepared[-1])
-        idle = took[1]
-        first, then = (prepared[i] + idle + max(took[i] - idle, 0.0) / share for i in (0, 2))
-        if first + 3.0 * then < 3.6 * self.dense_seconds and then < 0.9 * self.dense_seconds:
+            took.append(time.perf_counter() - start - self.scouts.prepare_seconds)
+        idle, moved = took[1:]
+        if self.scouts.prepare_seconds + idle + max(moved - idle, 0.0) / share < GAIN * self.dense_seconds:
             self.bounds = make_bounds(self.data, centers)
         else:
             self._postpone()

@@ -336,6 +336,7 @@ class Clock:
         monkeypatch.setattr(passes, "assign", slow_dense)
         monkeypatch.setattr(bounded.Bounds, "assign", slow_bounded)
         monkeypatch.setattr(bounded, "time", self)
+        monkeypatch.setattr(bounded, "SLOWEST", 0.0)
 
     def perf_counter(self):
         return self.now
@@ -347,7 +348,7 @@ def algorithms(model):
 
 def test_auto_stays_dense_where_bounds_do_not_pay(monkeypatch):
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
-    Clock(monkeypatch, 1.0, 0.5)  # a few rows in half a second: all of them would take long
+    Clock(monkeypatch, 1.0, lambda kept: 0.5 if kept.rise.max() > 0 else 0.1)  # for a few of the rows
     assert algorithms(fit(X, X[:9], max_iter=20, algorithm="auto")) == "l" * 20
 
 
@@ -355,6 +356,22 @@ def test_auto_keeps_bounds_where_they_pay(monkeypatch):
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 1.0, lambda kept: 0.01)
     assert algorithms(fit(X, X[:9], max_iter=20, algorithm="auto")) == "l" + "e" * 19
+
+
+def test_auto_does_not_trust_a_first_pass_that_compiles(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
+    Clock(monkeypatch, 1.0, 0.01)
+    monkeypatch.setattr(bounded, "SLOWEST", 4e9)
+    assert algorithms(fit(X, X[:9], max_iter=9, algorithm="auto")) == "ll" + "e" * 7
+
+
+def test_auto_waits_where_passes_are_short(monkeypatch):
+    """A trial would cost more than it could find out soon."""
+    X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
+    Clock(monkeypatch, 0.005, 0.0001)
+    assert algorithms(fit(X, X[:9], max_iter=15, algorithm="auto")) == "l" * 11 + "e" * 4
+    Clock(monkeypatch, 0.0005, 0.0)
+    assert algorithms(fit(X, X[:9], max_iter=15, algorithm="auto")) == "l" * 15
 
 
 def test_auto_goes_back(monkeypatch):
@@ -368,7 +385,7 @@ def test_auto_goes_back(monkeypatch):
 def test_trials_leave_the_result_alone(monkeypatch):
     X = np.random.default_rng(5).normal(size=(9001, 6)).astype(np.float32)
     expected = fit(X, X[:30], algorithm="lloyd")
-    for dense, bounded_ in ((1.0, 0.5), (1.0, lambda kept: 0.01), (1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)):
+    for dense, bounded_ in ((1.0, 9.0), (1.0, lambda kept: 0.01), (1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)):
         with pytest.MonkeyPatch.context() as patch:
             Clock(patch, dense, bounded_)
             patch.setattr(bounded, "SCOUTS", 3)

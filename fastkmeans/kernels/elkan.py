@@ -97,7 +97,7 @@ def bounded_lane(
     lanes = len(width)
     size = padded(d)
     n_blocks = (k + BLOCK - 1) // BLOCK
-    room = max(96, min(2048, SCRATCH // (4 * size), VALUES // (4 * BLOCK * n_blocks)) // 12 * 12)
+    room = max(96, min(768, SCRATCH // (4 * size), VALUES // (4 * BLOCK * n_blocks)) // 12 * 12)
     n_vectors = (n_groups + lanes - 1) // lanes
     stride = n_vectors * lanes
     batch = batch_size(lanes)
