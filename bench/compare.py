@@ -1,6 +1,7 @@
 """Compare fastkmeans with its peers on the benchmark's data sets, and measure what its README promises.
 
     python bench/compare.py --task ten                     # ten iterations, every system, every set
+    python bench/compare.py --task converge                # from the same start until tol=1e-4 is met
     python bench/compare.py --task seed --sets noise64     # k-means++ alone
     python bench/compare.py --task pass,memory,cold        # steady pass, peak memory, start from the shell
     python bench/compare.py --task ten --scale 0.02        # a trial with few rows
@@ -27,7 +28,7 @@ import steady
 from systems import DEFAULT_SYSTEMS, SYSTEMS
 from worker import ROOT, WorkerFailed
 
-TASKS = ("ten", "seed", "pass", "memory", "cold")
+TASKS = ("ten", "converge", "seed", "pass", "memory", "cold")
 
 
 def names(known: tuple[str, ...]) -> Any:
@@ -53,7 +54,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--systems",
         type=names(systems),
         default=list(DEFAULT_SYSTEMS),
-        help=f"default: {','.join(DEFAULT_SYSTEMS)}; also faiss-super",
+        help=f"default: {','.join(DEFAULT_SYSTEMS)}; also faiss-super, fastkmeans-lloyd",
     )
     parser.add_argument("--repeats", type=int, default=5, help="default 5; three where a run takes over 20 s")
     parser.add_argument("--threads", type=int, default=2, help="threads of every system, default 2")
@@ -97,7 +98,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for task in options.task:
         settings.say(f"{task} ...")
         try:
-            if task in ("ten", "seed"):
+            if task in comparison.TASKS:
                 results["tasks"][task] = comparison.compare(task, settings)
             else:
                 results["tasks"][task] = {"pass": steady, "memory": memory, "cold": cold}[task].measure(settings)

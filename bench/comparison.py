@@ -1,7 +1,10 @@
-"""Tasks ten and seed: every system on every set, runs interleaved, the minimum of the repeats counts.
+"""Tasks ten, converge and seed: every system on every set, runs interleaved, the minimum of the repeats counts.
 
-Task ten is ten iterations from the same k random rows.  Task seed is k-means++ alone; there the rows chosen differ by
-right, so the potential (the inertia of the chosen rows) is printed and no row is void.
+Task ten is ten iterations from the same k random rows.  Task converge goes on from there until the tolerance is met:
+systems stop on their own and their iteration counts differ, so the time of one iteration is printed beside the total;
+systems that know no such tolerance run as many iterations as fastkmeans, which comes first.  Task seed is k-means++
+alone; there the rows chosen differ by right, so the potential (the inertia of the chosen rows) is printed and no row is
+void.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from datasets import SETS, MissingData, inertia, start_rows
 from systems import SYSTEMS
 from worker import Worker, WorkerFailed
 
+TASKS = ("ten", "converge", "seed")
 ITERATIONS = 10
+CONVERGE_ITERATIONS, CONVERGE_TOL = 300, 1e-4
+CONVERGED_TOLERANCE = 0.02  # of task converge: local optima from different stops, but not different work
 TOLERANCE = 1e-4  # relative difference of inertia at equal start and iterations that makes a row void
 SLOW_SECONDS, SLOW_REPEATS = 20.0, 3
 VERY_SLOW_SECONDS = 120.0  # measured once
@@ -124,10 +130,10 @@ def new_row(name: str, system: str, X: np.ndarray) -> Row:
     }
 
 
-def judge(rows: Iterable[Row], *, same_start: bool) -> None:
+def judge(rows: Iterable[Row], tolerance: float) -> None:
     """Minimum, ratio and inertia difference of each row against fastkmeans (the first system where it did not run).
 
-    With the same start, a row whose inertia is off by more than 1e-4 is void: the two did different work.
+    With the same start, a row whose inertia is off by more than the tolerance is void: the two did different work.
     """
     done = [row for row in rows if row["status"] == "ok"]
     if not done:
@@ -139,7 +145,9 @@ def judge(rows: Iterable[Row], *, same_start: bool) -> None:
         row["ratio"] = row["min"] / min(base["seconds"])
         row["difference"] = row["inertia"] / base["inertia"] - 1.0 if base["inertia"] else math.nan
         # Written so that a NaN (broken centers) is void too.
-        if same_start and row["comparable"] and base["comparable"] and not abs(row["difference"]) <= TOLERANCE:
+        if math.isinf(tolerance) or not (row["comparable"] and base["comparable"]):
+            continue
+        if not abs(row["difference"]) <= tolerance:
             row["status"] = "void"
 
 
@@ -156,7 +164,7 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
         row = rows[system] = new_row(name, system, X)
         try:
             worker = pool.get(system)
-            worker.call("data", path=data_path, start=start_path if task == "ten" else None)
+            worker.call("data", path=data_path, start=None if task == "seed" else start_path)
             warmed = worker.call("warm", n_clusters=data_set.n_clusters)
         except WorkerFailed as failure:
             row.update(status="failed", note=str(failure))
@@ -169,6 +177,13 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
         out = str(folder / f"{system}.npy")
         if task == "ten":
             return pool.get(system).call("fit", max_iter=ITERATIONS, out=out)
+        if task == "converge":
+            if SYSTEMS[system](1).follows_tol:
+                return pool.get(system).call("fit", max_iter=CONVERGE_ITERATIONS, tol=CONVERGE_TOL, out=out)
+            ours = rows.get("fastkmeans", {}).get("n_iter")
+            if ours is None:
+                raise WorkerFailed("task converge takes the number of iterations from fastkmeans, which did not run")
+            return pool.get(system).call("fit", max_iter=ours, out=out)
         return pool.get(system).call("seed", n_clusters=data_set.n_clusters, seed=repeat, out=out)
 
     interleave(rows, run, pool, settings.repeats)
@@ -178,12 +193,12 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
             if task == "seed":
                 chosen = SYSTEMS[system](1)
                 row.update(comparable=chosen.comparable_seeding, note=chosen.seed_note)
-    judge(rows.values(), same_start=task == "ten")
+    judge(rows.values(), {"ten": TOLERANCE, "converge": CONVERGED_TOLERANCE}.get(task, math.inf))
     return list(rows.values())
 
 
 def compare(task: str, settings: Settings) -> dict[str, Any]:
-    """Task ten or seed over all sets: rows, the sets left out and why, and the versions of the systems."""
+    """Task ten, converge or seed over all sets: rows, the sets left out and why, and the versions of the systems."""
     result: dict[str, Any] = {"rows": [], "left_out": {}}
     with tempfile.TemporaryDirectory(prefix="fastkmeans-bench-") as folder:
         cache = Path(folder) / "numba"

@@ -16,6 +16,8 @@ PLAIN_LLOYD_PEERS = ("sklearn", "sklearnex", "faiss")  # exact, every distance c
 EXACT_PEERS = (*PLAIN_LLOYD_PEERS, "sklearn-elkan", "mlpack")
 TITLES = {
     "ten": "Ten iterations from the same k random rows, float32: seconds, and in brackets how many times fastkmeans's",
+    "converge": "Until tol=1e-4 is met, from the same k random rows, float32: seconds, in brackets how many times"
+    " fastkmeans's, then iterations and milliseconds each",
     "seed": "k-means++ alone, float32: seconds, and in brackets how many times fastkmeans's",
     "pass": "Steady pass: 2 n d k operations in the fastest iteration after the first, as a share of NumPy's sgemm",
     "memory": "Peak memory of a fit above the data, in MiB",
@@ -89,20 +91,22 @@ def fastest_peers(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def comparison_text(task: str, result: dict[str, Any]) -> str:
-    """Tasks ten and seed for the terminal."""
-    quantity = "inertia" if task == "ten" else "potential"
-    header = ("set", "system", "seconds", "x ours", f"{quantity} diff", "iterations", "runs", "compiling s", "remark")
+    """Tasks ten, converge and seed for the terminal."""
+    quantity = "potential" if task == "seed" else "inertia"
+    header = ("set", "system", "seconds", "x ours", f"{quantity} diff", "iterations", "ms each", "runs", "compiling s")
+    header += ("remark",)
     lines = []
     for row in result["rows"]:
         remark = row["note"] if row["status"] in ("ok", "failed") else "VOID " + row["note"]
         if row["status"] == "failed":
-            lines.append((row["set"], row["title"], "not run", "", "", "", "", "", remark))
+            lines.append((row["set"], row["title"], "not run", "", "", "", "", "", "", remark))
             continue
         if not row["comparable"]:
             remark = "not comparable: " + remark
         n_iter = "" if row["n_iter"] is None else str(row["n_iter"])
         cells = (row["set"], row["title"], seconds_text(row["min"]), f"{row['ratio']:.2f}", f"{row['difference']:+.1e}")
-        lines.append((*cells, n_iter, str(len(row["seconds"])), f"{row['compiling']:.2f}", remark))
+        each = milliseconds_each(row)
+        lines.append((*cells, n_iter, each, str(len(row["seconds"])), f"{row['compiling']:.2f}", remark))
     parts = [text_table(header, lines)]
     parts += [f"left out: {name}: {why}" for name, why in result["left_out"].items()]
     parts.append("\nfastest peer per set (plain Lloyd; any exact algorithm), times ours")
@@ -112,7 +116,12 @@ def comparison_text(task: str, result: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def comparison_cell(row: Row | None) -> str:
+def milliseconds_each(row: Row) -> str:
+    """Time of one iteration, everything before and after them shared out."""
+    return f"{1e3 * row['min'] / row['n_iter']:.2f}" if row["n_iter"] else ""
+
+
+def comparison_cell(row: Row | None, task: str) -> str:
     if row is None:
         return ""
     if row["status"] == "failed":
@@ -120,6 +129,8 @@ def comparison_cell(row: Row | None) -> str:
     cell = seconds_text(row["min"])
     if row["system"] != OURS:
         cell += f" ({row['ratio']:.1f})"
+    if task == "converge" and row["n_iter"]:
+        cell += f", {row['n_iter']} x {milliseconds_each(row)}"
     if row["status"] == "void":
         cell += f" void, {row['difference']:+.1e}"
     elif not row["comparable"]:
@@ -128,7 +139,7 @@ def comparison_cell(row: Row | None) -> str:
 
 
 def comparison_markdown(task: str, result: dict[str, Any]) -> list[str]:
-    """Tasks ten and seed for the README: a line per set, a column per system."""
+    """Tasks ten, converge and seed for the README: a line per set, a column per system."""
     rows = result["rows"]
     titles = {row["system"]: row["title"] for row in rows if not (task == "seed" and row["status"] == "failed")}
     lines = []
@@ -136,18 +147,17 @@ def comparison_markdown(task: str, result: dict[str, Any]) -> list[str]:
         mine = {row["system"]: row for row in rows if row["set"] == name}
         some = next(iter(mine.values()))
         shape = f"{some['n']:,} x {some['d']}, {some['k']}"
-        lines.append([name, shape, *(comparison_cell(mine.get(system)) for system in titles)])
+        lines.append([name, shape, *(comparison_cell(mine.get(system), task) for system in titles)])
     parts = [markdown_table(["set", "n x d, k", *titles.values()], lines)]
     found = [f"{title} {mean:.2f} ({count} sets)" for title, mean, count in means(rows)]
     if found:
         parts.append("Geometric means, times fastkmeans's: " + "; ".join(found) + ".")
     if any(row["status"] == "ok" and not row["comparable"] for row in rows):
-        quantity = "inertia" if task == "ten" else "potential"
+        quantity = "potential" if task == "seed" else "inertia"
         parts.append(f"\\* Not comparable, and in no mean: {remarks(rows)}. Its {quantity} differs as printed.")
     if any(row["status"] == "void" for row in rows):
-        parts.append(
-            "Void, and in no mean: same start and iterations as fastkmeans, an inertia more than 1e-4 off (as printed)."
-        )
+        same, off = ("start", "2%") if task == "converge" else ("start and iterations", "1e-4")
+        parts.append(f"Void, and in no mean: same {same} as fastkmeans, an inertia more than {off} off (as printed).")
     failures = {f"{row['title']} ({row['set']}): {row['note']}" for row in rows if row["status"] == "failed"}
     if failures:
         parts.append("Not run: " + "; ".join(sorted(failures)).replace("|", "\\|") + ".")
@@ -220,7 +230,7 @@ def text(results: dict[str, Any]) -> str:
     parts = [caption(results)]
     for task, result in results["tasks"].items():
         parts.append(f"\n== {TITLES[task]}")
-        if task in ("ten", "seed"):
+        if task in ("ten", "converge", "seed"):
             parts.append(comparison_text(task, result))
         elif task == "pass":
             parts += [text_table(PASS_HEADER, pass_lines(result)), *pass_remarks(result)]
@@ -237,7 +247,7 @@ def markdown(results: dict[str, Any]) -> str:
     parts = []
     for task, result in results["tasks"].items():
         parts.append(f"**{TITLES[task]}** (measured on {results['machine']['cores']} cores)")
-        if task in ("ten", "seed"):
+        if task in ("ten", "converge", "seed"):
             parts += comparison_markdown(task, result)
         elif task == "pass":
             parts += [markdown_table(PASS_HEADER, pass_lines(result)), " ".join(pass_remarks(result))]

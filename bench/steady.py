@@ -1,8 +1,8 @@
 """Task pass: how much of the machine's matrix product one assignment pass reaches, and two ratios of whole fits.
 
-The steady pass is the fastest iteration after the first one of a ten-iteration fit, as ``history_`` gives its seconds:
-2 n d k floating-point operations, whatever the kernels really execute.  Its share is of the float32 product of two
-4096-cubes by NumPy, measured in the same run with the same threads.
+The steady pass is the fastest iteration after the first one of ten dense ones (``algorithm="lloyd"``), as ``history_``
+gives its seconds: 2 n d k floating-point operations, whatever the kernels really execute.  Its share is of the float32
+product of two 4096-cubes by NumPy, measured in the same run with the same threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def steady_passes(settings: Settings, cache: str, folder: Path, multiplier: Work
     """GFLOP/s of the steady pass on each shape, noise and blobs, and the best sgemm seen between them."""
     rows: list[dict[str, Any]] = []
     products = [sgemm_gflops(multiplier)]
-    worker = settings.worker("fastkmeans", NUMBA_CACHE_DIR=cache)
+    worker = settings.worker("fastkmeans-lloyd", NUMBA_CACHE_DIR=cache)
     try:
         worker.call("hello")
         for n_full, d, k in SHAPES:

@@ -37,6 +37,9 @@ class System:
         The installable package whose version is reported.
     takes_start : bool
         Whether it can be given the start; where it cannot, its rows are marked and left out of the means.
+    follows_tol : bool
+        Whether it stops by scikit-learn's tolerance; where it does not, task converge gives it fastkmeans's number of
+        iterations.
     note : str
         A footnote for its rows; `seed_note` is that of task seed.
     comparable_seeding : bool
@@ -50,6 +53,7 @@ class System:
     title = ""
     distribution = ""
     takes_start = True
+    follows_tol = False
     note = ""
     seed_note = ""
     comparable_seeding = False
@@ -69,9 +73,15 @@ class System:
         """The data as the system takes them without converting; not timed."""
         return X
 
-    def fit(self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None) -> Outcome:
-        """Run ``max_iter`` iterations from ``start``."""
+    def fit(
+        self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None, tol: float = 0.0
+    ) -> Outcome:
+        """Run ``max_iter`` iterations from ``start``, or fewer where the system stops at ``tol``."""
         raise LookupError(f"{self.title} has no fit here")
+
+    def warm(self, X: np.ndarray, start: np.ndarray) -> None:
+        """Run the kernels of `fit` once: two iterations, the second on the path of points that change their label."""
+        self.fit(X, start, 2)
 
     def seed(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
         """Choose starting centers by k-means++."""
@@ -86,6 +96,8 @@ class FastKMeans(System):
     name = title = "fastkmeans"
     distribution = "fastkmeans-numba"
     comparable_seeding = True
+    follows_tol = True
+    algorithm = "auto"
 
     def load(self) -> None:
         from fastkmeans import KMeans
@@ -97,17 +109,27 @@ class FastKMeans(System):
 
         return fastkmeans.__version__
 
-    def fit(self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None) -> Outcome:
+    def fit(
+        self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None, tol: float = 0.0
+    ) -> Outcome:
         model = self.estimator(
             len(start),
             init=start,
             n_init=1,
-            tol=0,
+            tol=tol,
             max_iter=max_iter,
-            algorithm="lloyd",
+            algorithm=self.algorithm,
             n_threads=n_threads or self.n_threads,
         ).fit(X)
         return Outcome(model.cluster_centers_, model.n_iter_, [step.seconds for step in model.history_])
+
+    def warm(self, X: np.ndarray, start: np.ndarray) -> None:
+        """Bounds are kept from some iteration on only: their kernels are asked for."""
+        self.fit(X, start, 2)
+        if self.algorithm == "auto":
+            self.estimator(
+                len(start), init=start, n_init=1, tol=0, max_iter=3, algorithm="elkan", n_threads=self.n_threads
+            ).fit(X)
 
     def seed(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
         from fastkmeans.points import as_points
@@ -125,21 +147,34 @@ class FastKMeans(System):
             return {"threading layer": "none used"}
 
 
+class FastKMeansLloyd(FastKMeans):
+    name = "fastkmeans-lloyd"
+    title = "fastkmeans lloyd"
+    algorithm = "lloyd"
+    seed_note = "the seeding of fastkmeans, measured in its own row"
+
+    def seed(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
+        raise LookupError(self.seed_note)
+
+
 class ScikitLearn(System):
     name = "sklearn"
     title = "scikit-learn"
     distribution = "scikit-learn"
     algorithm = "lloyd"
     comparable_seeding = True
+    follows_tol = True
 
     def load(self) -> None:
         from sklearn.cluster import KMeans
 
         self.estimator = KMeans
 
-    def fit(self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None) -> Outcome:
+    def fit(
+        self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None, tol: float = 0.0
+    ) -> Outcome:
         model = self.estimator(
-            len(start), init=start, n_init=1, tol=0, max_iter=max_iter, algorithm=self.algorithm
+            len(start), init=start, n_init=1, tol=tol, max_iter=max_iter, algorithm=self.algorithm
         ).fit(X)
         return Outcome(model.cluster_centers_, model.n_iter_)
 
@@ -187,7 +222,9 @@ class Faiss(System):
 
         self.faiss = faiss
 
-    def fit(self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None) -> Outcome:
+    def fit(
+        self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None, tol: float = 0.0
+    ) -> Outcome:
         n_clusters, n_features = start.shape
         clustering = self.faiss.Clustering(n_features, n_clusters)
         clustering.niter = max_iter
@@ -214,7 +251,9 @@ class FaissSuper(Faiss):
     note = "own random start, prunes by a probabilistic test, returns no labels; needs d >= 32"
     seed_note = "the seeding of FAISS, measured in its own row"
 
-    def fit(self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None) -> Outcome:
+    def fit(
+        self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None, tol: float = 0.0
+    ) -> Outcome:
         if X.shape[1] < 32:
             raise LookupError("needs d >= 32")
         model = self.faiss.SuperKmeans(
@@ -238,7 +277,9 @@ class SuperKMeans(System):
 
         self.estimator = Estimator
 
-    def fit(self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None) -> Outcome:
+    def fit(
+        self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None, tol: float = 0.0
+    ) -> Outcome:
         model = self.estimator(
             len(start),
             X.shape[1],
@@ -267,7 +308,9 @@ class MlPack(System):
     def prepare(self, X: np.ndarray) -> np.ndarray:
         return X.astype(np.float64)
 
-    def fit(self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None) -> Outcome:
+    def fit(
+        self, X: np.ndarray, start: np.ndarray, max_iter: int, n_threads: int | None = None, tol: float = 0.0
+    ) -> Outcome:
         own_start = start.astype(np.float64)  # mlpack iterates in the caller's array
         found = self.mlpack.kmeans(
             input_=X,
@@ -292,6 +335,7 @@ SYSTEMS: dict[str, Callable[[int], System]] = {
     each.name: each
     for each in (
         FastKMeans,
+        FastKMeansLloyd,
         ScikitLearn,
         ScikitLearnElkan,
         SklearnEx,

@@ -158,10 +158,7 @@ class _Server:
         return {}
 
     def warm(self, n_clusters: int | None = None) -> dict[str, Any]:
-        """Two small runs on the kernels of the timed one: the second tells how much of the first was compiling.
-
-        Two iterations, because the second one takes the path of points that change their label.
-        """
+        """Two small runs on the kernels of the timed one: the second tells how much of the first was compiling."""
         assert self.X is not None
         rows = self.X if self.system.warm_rows is None else self.X[: max(self.system.warm_rows, 4 * (n_clusters or 0))]
         seconds = []
@@ -170,16 +167,18 @@ class _Server:
             if self.start is None:
                 self.system.seed(rows, min(n_clusters or 2, 8), 0)
             else:
-                self.system.fit(rows, self.start.copy(), 2)
+                self.system.warm(rows, self.start.copy())
             seconds.append(time.perf_counter() - began)
         return {"first": seconds[0], "second": seconds[1], **self.system.details()}
 
-    def fit(self, max_iter: int, out: str | None = None, n_threads: int | None = None) -> dict[str, Any]:
+    def fit(
+        self, max_iter: int, out: str | None = None, n_threads: int | None = None, tol: float = 0.0
+    ) -> dict[str, Any]:
         assert self.X is not None and self.start is not None
         start = self.start.copy()
         gc.collect()
         began = time.perf_counter()
-        outcome = self.system.fit(self.X, start, max_iter, n_threads)
+        outcome = self.system.fit(self.X, start, max_iter, n_threads, tol)
         return self._answer(time.perf_counter() - began, outcome, out)
 
     def seed(self, n_clusters: int, seed: int, out: str | None = None) -> dict[str, Any]:

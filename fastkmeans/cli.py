@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", metavar="S", type=_seed, default=0, help="seed of the random start (default: 0)")
     fit.add_argument("--n-init", metavar="N", type=_n_init, help="starts, the best of which is kept (default: auto)")
     fit.add_argument("--init", metavar="NAME", help="how to start: k-means++ (default) or random")
-    fit.add_argument("--algorithm", metavar="A", help="how to iterate: lloyd (default); the result is the same")
+    fit.add_argument(
+        "--algorithm", metavar="A", help="how to iterate: auto (default), lloyd or elkan; the result is the same"
+    )
     fit.add_argument("--max-iter", metavar="N", type=int, help="most iterations (default: 300)")
     fit.add_argument(
         "--tol", metavar="T", type=float, help="stop when centers move less (default: 1e-4 of the variance)"

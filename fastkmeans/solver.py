@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, seeding
+from .bounded import Assigner
 from .data import Data, RowSum, round_ratio
 from .kernels import exact, lloyd
 from .passes import Measure, Sums
@@ -37,6 +38,10 @@ class Iteration(NamedTuple):
         Empty clusters that were given a row as their center.
     seconds : float
         Wall time.
+    evaluated : float
+        Share of the pairs of a row and a center whose distance was computed, 1 in a dense pass.
+    algorithm : str
+        What labeled the rows: "lloyd", a dense pass, or "elkan", a bounded one.
     """
 
     inertia: float
@@ -44,6 +49,8 @@ class Iteration(NamedTuple):
     n_changed: int
     n_refilled: int
     seconds: float
+    evaluated: float
+    algorithm: str
 
 
 class FitResult(NamedTuple):
@@ -72,8 +79,9 @@ class Run(NamedTuple):
 class Solver:
     """The data of a fit and what its restarts share."""
 
-    def __init__(self, data: Data, *, max_iter: int, tol: float, verbose: int) -> None:
+    def __init__(self, data: Data, *, algorithm: str, max_iter: int, tol: float, verbose: int) -> None:
         self.data = data
+        self.algorithm = algorithm
         self.max_iter = max_iter
         self.tol = tol
         self.verbose = verbose
@@ -87,6 +95,7 @@ class Solver:
         labels = np.full(data.n, -1, np.int32)
         sums = Sums(data, k, passes.pass_lanes(data, k))
         means = np.zeros(centers.shape)
+        assigner = Assigner(data, k, self.algorithm)
         steps: list[tuple[float, Iteration]] = []  # how far the inertia lies below the scatter, and all the rest
         converged = strict = False
         reason = "Stopped at iteration {}: max_iter={} reached."
@@ -94,21 +103,23 @@ class Solver:
             start = time.perf_counter()
             if t == 2 and self.scatter is None and self.mean is not None:  # not needed before: taken in passing
                 to_mean = Measure(data, self.mean.reshape(1, -1), lloyd.TO_FIRST)
-                counts = passes.assign(data, centers, labels, sums, to_mean)
+                done = assigner.assign(centers, labels, sums, to_mean)
                 self.scatter = self._scatter(self.mean, to_mean)
             else:
-                counts = passes.assign(data, centers, labels, sums)
+                done = assigner.assign(centers, labels, sums)
             new = passes.update_centers(data, sums, centers, means)
-            strict = t > 1 and counts.changed == 0  # the sums, and so the centers, are what they were
+            strict = t > 1 and done.changed == 0  # the sums, and so the centers, are what they were
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
             if self.mean is None:
                 self.mean = passes.mean_of_rows(data, sums)
             weights = self._cluster_weights(sums)
             shift, below = exact.compare_centers(centers, new, means, self.mean, weights)
             seconds = time.perf_counter() - start
-            steps.append((below, Iteration(np.nan, shift, counts.changed, n_refilled, seconds)))
+            step = Iteration(np.nan, shift, done.changed, n_refilled, seconds, done.evaluated, done.algorithm)
+            steps.append((below, step))
             if self.verbose:
-                print(f"Iteration {t}, inertia {max(self._scatter(self.mean) - below, 0.0)}.")
+                value = max(self._scatter(self.mean) - below, 0.0)
+                print(f"Iteration {t}, inertia {value}, {done.algorithm}, {done.evaluated:.1%} of distances computed.")
             centers = new
             if strict:
                 converged = True
@@ -126,7 +137,7 @@ class Solver:
         to_label: Measure | None = None
         if not strict:
             to_label = Measure(data, centers, lloyd.TO_LABEL)
-            passes.assign(data, centers, labels, sums, to_label)
+            assigner.assign(centers, labels, sums, to_label, last=True)
         total = passes.inertia(data, centers, labels, to_label)
         assert self.mean is not None
         scatter = self._scatter(self.mean)
@@ -200,7 +211,7 @@ def fit(
     max_iter: int,
     tol: float,
     seed: np.random.SeedSequence,
-    algorithm: str = "lloyd",
+    algorithm: str = "auto",
     verbose: int = 0,
     n_threads: int | None = None,
     user_X: Any = None,
@@ -218,7 +229,8 @@ def fit(
         Relative to the weighted mean variance of the features.
     seed : numpy.random.SeedSequence
         Restart r draws from its r-th child.
-    algorithm : "lloyd"
+    algorithm : "auto", "lloyd" or "elkan"
+        See bounded.Assigner; the result is the same.
     verbose : int
     n_threads : int or None
     user_X : object
@@ -229,7 +241,7 @@ def fit(
     FitResult
     """
     data = Data(points, sample_weight, n_threads, estimator="KMeans")
-    solver = Solver(data, max_iter=max_iter, tol=tol, verbose=verbose)
+    solver = Solver(data, algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose)
     best: Run | None = None
     best_restart = 0
     for restart, child in enumerate(seed.spawn(n_init)):

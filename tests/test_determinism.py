@@ -36,6 +36,7 @@ CASES = {
     "seeded weighted": (3011, 60, 9, "f4", "k-means++", True),
 }
 
+BOUNDED = ["few features", "many features", "weighted"]  # tried with algorithm="elkan" too
 THREADED = ["few features", "many features", "many clusters", "weighted", "seeded", "seeded weighted"]
 
 
@@ -51,10 +52,11 @@ def case(name):
     return X, k, X[:k].copy() if init == "array" else init, rng.uniform(0, 2, n) if weighted else None
 
 
-def fitted(X, k, init, weights, n_threads=None, max_iter=12):
+def fitted(X, k, init, weights, n_threads=None, max_iter=12, algorithm="lloyd"):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        model = KMeans(k, init=init, n_init=1, max_iter=max_iter, tol=0.0, random_state=11, n_threads=n_threads)
+        parameters = {"max_iter": max_iter, "tol": 0.0, "algorithm": algorithm}
+        model = KMeans(k, init=init, n_init=1, random_state=11, n_threads=n_threads, **parameters)
         return model.fit(X, sample_weight=weights)
 
 
@@ -67,11 +69,11 @@ def digest(model, X):
     return sha.hexdigest()
 
 
-def digests(names, n_threads=None):
+def digests(names, n_threads=None, algorithm="lloyd"):
     out = {}
     for name in names:
         X, k, init, weights = case(name)
-        out[name] = digest(fitted(X, k, init, weights, n_threads), X)
+        out[name] = digest(fitted(X, k, init, weights, n_threads, algorithm=algorithm), X)
     return out
 
 
@@ -118,6 +120,7 @@ def test_threads(expected):
     result = run_script("threads", NUMBA_NUM_THREADS="4")
     for n_threads in ("1", "2", "3", "4", "not the main thread"):
         assert result[n_threads]["digests"] == {name: expected[name] for name in THREADED}
+        assert result[n_threads]["bounded"] == {name: expected[name] for name in BOUNDED}
         if n_threads.isdigit():
             assert result[n_threads]["lanes"] == int(n_threads)
 
@@ -127,6 +130,7 @@ def test_lane_widths(expected, width):
     names = ["few features", "many features", "many clusters", "lattice", "seeded weighted"]
     with simd.force_lanes(width):
         assert digests(names) == {name: expected[name] for name in names}
+        assert digests(BOUNDED, algorithm="elkan") == {name: expected[name] for name in BOUNDED}
 
 
 @pytest.mark.parametrize("orientation", ["points", "centers", "integers"])
@@ -195,12 +199,14 @@ def _threads():
             lanes = max(lanes, threads.lanes_ran())
             if lanes >= n_threads:
                 break
-        result[n_threads] = {"digests": digests(THREADED, n_threads), "lanes": lanes}
-    found = {}
-    other = threading.Thread(target=lambda: found.update(digests(THREADED, 3)))
-    other.start()
-    other.join()
-    result["not the main thread"] = {"digests": found}
+        bounded = digests(BOUNDED, n_threads, "elkan")
+        result[n_threads] = {"digests": digests(THREADED, n_threads), "bounded": bounded, "lanes": lanes}
+    found, bounded = {}, {}
+    for target in (lambda: found.update(digests(THREADED, 3)), lambda: bounded.update(digests(BOUNDED, 3, "elkan"))):
+        other = threading.Thread(target=target)
+        other.start()
+        other.join()
+    result["not the main thread"] = {"digests": found, "bounded": bounded}
     return result
 
 

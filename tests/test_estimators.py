@@ -104,7 +104,7 @@ BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
             r"an int in the range \[0, inf\), an",
         ),
         ("copy_x", [0, 1, None, "no"], BOOL),
-        ("algorithm", ["x", "full", None, 3, ["lloyd"]], "a str among {'lloyd'}"),
+        ("algorithm", ["x", "full", None, 3, ["lloyd"]], "a str among {'lloyd', 'elkan', 'auto'}"),
         ("n_threads", [0, -1, 1.0, "2", True, False, np.True_], "None or " + INT),
     ],
 )

@@ -32,7 +32,7 @@ class Mutation(NamedTuple):
     file: str
     old: str  # replaced wherever it stands in the file
     new: str
-    test: str  # in test_exact_fit.py
+    test: str  # in test_exact_fit.py, unless it names another file
 
 
 MUTATIONS = {
@@ -102,12 +102,30 @@ MUTATIONS = {
     ),
     "skip the final assignment": Mutation(
         "solver.py",
-        "            passes.assign(data, centers, labels, sums, to_label)\n",
+        "            assigner.assign(centers, labels, sums, to_label, last=True)\n",
         "",
         "test_rows_as_start[blobs32]",
     ),
     "stop below the tolerance only": Mutation(
         "solver.py", "if shift <= limit:", "if shift < limit:", "test_tolerance_is_compared_exactly[uniform]"
+    ),
+    "round a bound inward": Mutation(
+        "kernels/bounds.py",
+        "(upper[i] + rise[a]) * np.float32(1.0 + 2e-7)",
+        "(upper[i] + rise[a]) * np.float32(1.0 - 2e-7)",
+        "test_bounded.py::test_bounds_hold_while_nothing_moves[neighbors]",
+    ),
+    "forget one drift": Mutation(
+        "bounded.py",
+        "        self.rise = rounded_up(moved)\n",
+        "        moved[0] = 0.0\n        self.rise = rounded_up(moved)\n",
+        "test_bounded.py::test_bounds_hold_when_centers_jump[neighbors]",
+    ),
+    "forget a refilled center": Mutation(
+        "bounded.py",
+        "        self.rise = rounded_up(moved)\n",
+        "        moved[moved > 1e3 * np.median(moved)] = 0.0\n        self.rise = rounded_up(moved)\n",
+        "test_bounded.py::test_refills_that_bounds_must_notice[neighbors]",
     ),
     "the last of equal candidates wins": Mutation(
         "seeding.py",
@@ -126,14 +144,15 @@ class Copy:
         shutil.copytree(PACKAGE, self.site / "fastkmeans", ignore=shutil.ignore_patterns("__pycache__"))
 
     def run(self, *tests):
-        """Exit code and output of pytest for these tests of test_exact_fit.py."""
+        """Exit code and output of pytest for these tests, of test_exact_fit.py unless they name another file."""
         environment = {
             **os.environ,
             "PYTHONPATH": str(self.site),
             "PYTHONDONTWRITEBYTECODE": "1",
             "NUMBA_CACHE_DIR": str(self.cache),
         }
-        names = [f"{TESTS / 'test_exact_fit.py'}::{test}" for test in tests]
+        files = [test if ".py::" in test else f"test_exact_fit.py::{test}" for test in tests]
+        names = [str(TESTS / file) for file in files]
         command = [sys.executable, "-c", RUN, str(self.site), *names]
         done = subprocess.run(command, cwd=self.site, env=environment, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr

@@ -1,0 +1,408 @@
+"""Bounded passes: the triangle inequality in place of arithmetic, and when that pays.
+
+A bounded pass gives what the dense pass gives, to the bit, and computes less of it.  `GroupBounds` and
+`NeighborBounds` hold the bounds of one run for the two kinds of kernels; `Assigner` decides from pass to pass which
+kind of pass to make.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import passes, threads
+from .data import Data, new_counter
+from .kernels import blocks, bounds, canonical, elkan, hamerly, lloyd, parallel, parallel_elkan, simd
+from .passes import Frame, Measure, Sums
+
+SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
+MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
+SCOUTS = 64  # one stretch of rows in so many tries bounds out
+GAIN = 0.8  # of a dense pass, which a bounded one must not exceed to be begun with
+TINY = 1e-3  # seconds of a dense pass below which nothing is tried: Python alone takes half of that for a bounded one
+SHORT = 0.01  # seconds of a dense pass below which trials wait for pass WAIT: one costs a tenth of such a pass or more
+WAIT = 12
+SLOWEST = 4e9  # multiply-adds a second and thread: a first pass that was slower has waited for the compiler or the disk
+PATIENCE = 1.5  # by how much the passes grow from one trial to the next
+
+
+class Outcome(NamedTuple):
+    """What a pass did.
+
+    Attributes
+    ----------
+    changed, decided : int
+        Rows whose label changed, and rows decided by canonical values.
+    evaluated : float
+        Share of the pairs of a row and a center whose distance was computed.
+    read : float
+        Share of the rows that were read.
+    algorithm : "lloyd" or "elkan"
+    """
+
+    changed: int
+    decided: int
+    evaluated: float
+    read: float
+    algorithm: str
+
+
+def near_together(centers: NDArray[Any], unit: int) -> NDArray[np.int32]:
+    """An order of the centers in which every `unit` of them lie near together.
+
+    Centers are split along the direction in which they spread most, again and again, always at a multiple of `unit`.
+    Any order gives the same labels.
+    """
+    k = len(centers)
+    points = centers.astype(np.float64)
+    order = np.arange(k)
+    todo = [(0, k)]
+    while todo:
+        lo, hi = todo.pop()
+        n_units = -(-(hi - lo) // unit)
+        if n_units < 2:
+            continue
+        part = points[order[lo:hi]]
+        size = np.abs(part).max()
+        if size > 0.0:
+            part = part / size
+            part -= part.mean(axis=0)
+            direction = part[np.abs(part).max(axis=1).argmax()]
+            for _ in range(4):
+                direction = part.T @ (part @ direction)
+                direction /= max(float(np.abs(direction).max()), 1e-300)
+            order[lo:hi] = order[lo:hi][np.argsort(part @ direction, kind="stable")]
+        middle = lo + n_units // 2 * unit
+        todo += [(lo, middle), (middle, hi)]
+    return order.astype(np.int32)
+
+
+def rounded_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The least float32 that is not smaller."""
+    with np.errstate(over="ignore"):
+        near = values.astype(np.float32)
+    return np.where(near < values, np.nextafter(near, np.float32(np.inf)), near)
+
+
+class Bounds:
+    """What the two kinds of bounds have in common.
+
+    Parameters
+    ----------
+    data : Data
+    centers : ndarray of shape (k, d)
+        Those of the last pass, or of this one.
+    spread : int
+        Bounds are kept for every spread-th stretch of rows alone, and `assign` labels no others.
+
+    Attributes
+    ----------
+    upper, least : ndarray of float32, shape (n,)
+        Bounds of the distance of every row to the center of its label and to the nearest other one, in units of the
+        packed rows (`frame.scale`).
+    fresh : bool
+        Whether there are no bounds yet.
+    """
+
+    def __init__(self, data: Data, centers: NDArray[Any], spread: int) -> None:
+        self.spread = spread
+        self.width = simd.lane_width()
+        self.centers = centers.copy()
+        self.upper = np.empty(data.n, np.float32)
+        self.least = np.empty(data.n, np.float32)
+        self.fresh = True
+        self.frame: Frame | None = None
+        self.prepare_seconds = 0.0
+
+    def assign(self, data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None) -> Outcome:
+        """As passes.assign: labels (n,) int32 INOUT, none of them -1."""
+        k, d = centers.shape
+        n_lanes = passes.pass_lanes(data, k) if sums is None else sums.touched.shape[0]
+        start = time.perf_counter()
+        self._prepare(data, centers, n_lanes)
+        self.prepare_seconds = time.perf_counter() - start
+        counts = np.zeros((n_lanes, 5), np.int64)
+        idle = sums is None or sums.owned
+        lane_sums = np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_sums  # type: ignore[union-attr]
+        lane_weights = np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_weights  # type: ignore[union-attr]
+        touched = np.zeros((n_lanes, 1), np.uint8) if sums is None else sums.touched
+        private = (lane_sums, lane_weights, touched, counts)
+        for lo, hi, rows in data.ranges(d * (k + 16.0)):
+            weights, part = data.weights_of(lo, hi), labels[lo:hi]
+            before = part.copy() if sums is not None and sums.owned else None
+            self._share(n_lanes, rows, lo, hi, weights, (part, not idle, data.grid.scale), private)
+            if sums is None:
+                continue
+            if before is not None:
+                own = (
+                    rows, before, part, weights, data.grid.scale, data.grid.digits, sums.lane_sums[0],
+                    sums.lane_weights[0],
+                )  # fmt: skip
+                threads.share(n_lanes, parallel.own_parallel, lloyd.own_clusters, own, (sums.touched,), numbered=True)
+            sums.settle()
+        self.fresh = False
+        threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
+        total = [int(c) for c in counts.sum(axis=0)]
+        evaluated = total[bounds.EVALUATED] / (float(data.n) * k)
+        read = total[bounds.READ] / data.n
+        return Outcome(total[lloyd.CHANGED], total[lloyd.DECIDED], evaluated, read, "elkan")
+
+    def _prepare(self, data: Data, centers: NDArray[Any], n_lanes: int) -> None:
+        """Pack the centers, and find how far they moved and how far apart they are."""
+        dtype = data.points.direct.dtype if data.points.direct is not None else data.points.center_dtype
+        frame = Frame(data, centers, dtype.itemsize <= 2 or dtype == np.float32)
+        if self.frame is not None and frame.scale != self.frame.scale:
+            self.fresh = True
+        self.frame = frame
+        moved = self._pack(centers)
+        self.fresh = self.fresh or not bool(np.isfinite(moved).all())
+        if self.fresh:
+            moved[:] = 0.0
+        self.centers = centers.copy()
+        self.rise = rounded_up(moved)
+        self.fall = np.full(len(centers), self.rise.max(), np.float32)
+        first = int(self.rise.argmax())
+        self.fall[first] = max(self.rise[:first].max(initial=0.0), self.rise[first + 1 :].max(initial=0.0))
+        self._measure(n_lanes)
+
+    def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
+        """Pack centers; returns how far each has moved since the last pass."""
+        raise TypeError("a kind of bounds packs in its own way")
+
+    def _measure(self, n_lanes: int) -> None:
+        """Take the distances between centers."""
+        raise TypeError("a kind of bounds measures in its own way")
+
+    def _share(
+        self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],
+        private: tuple[Any, ...],
+    ) -> None:  # fmt: skip
+        """Run the lanes on one range of rows."""
+        raise TypeError("a kind of bounds has kernels of its own")
+
+
+class GroupBounds(Bounds):
+    """A lower bound per row and group of centers as well: many features.
+
+    Attributes
+    ----------
+    lower : ndarray of float32, flat (n * n_groups + 16,)
+        Lower bound of the distance of a row to the nearest center of a group, the row's own excepted, plus what `drift`
+        was when it was written.
+    drift : ndarray of float32
+        How far any center of a group can have moved since the groups were made.
+    order : ndarray of int32, shape (k,)
+        Centers in the order of their groups, `size` of them each.
+    """
+
+    def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
+        super().__init__(data, centers, spread)
+        k, d = centers.shape
+        n_blocks = -(-k // blocks.BLOCK)
+        self.span = -(-n_blocks // max(1, d // SHARE))
+        self.size = self.span * blocks.BLOCK
+        self.n_groups = -(-n_blocks // self.span)
+        self.order = near_together(centers, self.size)
+        self.places = np.empty(k, np.int32)
+        self.places[self.order] = np.arange(k, dtype=np.int32)
+        self.stride = -(-self.n_groups // self.width) * self.width
+        self.lower = np.empty(data.n * self.n_groups + 16, np.float32)
+        self.drift = np.zeros(self.stride, np.float32)
+
+    def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
+        k, d = centers.shape
+        frame = self.frame
+        assert frame is not None
+        n_blocks = -(-k // blocks.BLOCK)
+        self.blocks = np.zeros(n_blocks * blocks.BLOCK * d, np.float32)
+        self.halves = np.full(n_blocks * blocks.BLOCK, np.inf, np.float32)
+        self.packed = np.zeros((k + 1) * (-(-d // 16) * 16), np.float32)
+        self.squares, norms, moved = np.empty(k, np.float32), np.empty(k), np.empty(k)
+        self.grouped = np.zeros(-(-k // canonical.GROUP) * canonical.GROUP * d)
+        blocks.pack_blocks(
+            centers, self.centers, self.order, frame.scale, frame.shift.astype(np.float64), self.width,
+            self.blocks, self.halves, self.packed, self.squares, norms, self.grouped, moved,
+        )  # fmt: skip
+        self.norms = rounded_up(np.maximum.reduceat(norms[self.order], np.arange(0, k, self.size)))
+        self.largest = float(norms.max())
+        return moved
+
+    def _measure(self, n_lanes: int) -> None:
+        k = len(self.order)
+        d = self.centers.shape[1]
+        assert self.frame is not None
+        if self.fresh:
+            self.drift[:] = 0.0
+        step = np.maximum.reduceat(self.rise[self.order], np.arange(0, k, self.size))
+        self.drift[: self.n_groups] = rounded_up(self.drift[: self.n_groups].astype(np.float64) + step)
+        self.between = np.empty(k * self.stride, np.float32)
+        self.half = np.empty(k, np.float32)
+        shared = (
+            simd.lanes(self.width), new_counter(), self.blocks, self.halves, self.norms, self.packed, self.squares,
+            self.places, self.frame.error, k, d, self.n_groups, self.span, self.between, self.half,
+        )  # fmt: skip
+        threads.share(n_lanes, parallel_elkan.between_parallel, elkan.between_lane, shared)
+
+    def _share(
+        self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],
+        private: tuple[Any, ...],
+    ) -> None:  # fmt: skip
+        f = self.frame
+        assert f is not None
+        shared = (
+            simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
+            f.shift, self.blocks, self.halves, self.norms, self.packed, self.order, self.places, self.largest, f.error,
+            self.grouped, len(self.order), self.n_groups, self.span, self.rise, self.fall, self.half, self.drift,
+            self.between, self.upper[lo:hi], self.least[lo:hi], self.lower[lo * self.n_groups :], *tail,
+        )  # fmt: skip
+        threads.share(n_lanes, parallel_elkan.bounded_parallel, elkan.bounded_lane, shared, private)
+
+
+class NeighborBounds(Bounds):
+    """All distances between centers, and no bounds but the two per row: few features."""
+
+    def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
+        super().__init__(data, centers, spread)
+
+    def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
+        k, d = centers.shape
+        frame = self.frame
+        assert frame is not None
+        self.stride = -(-k // self.width) * self.width
+        self.columns = np.zeros(d * self.stride, np.float32)
+        self.packed = np.empty(k * d, np.float32)
+        self.squares, moved = np.empty(k, np.float32), np.empty(k)
+        hamerly.pack_columns(
+            centers, self.centers, frame.scale, frame.shift.astype(np.float64),
+            self.columns, self.packed, self.squares, moved,
+        )  # fmt: skip
+        self.largest = math.sqrt(float(self.squares.max())) * (1.0 + 1e-6)
+        tiles = np.full((-(-k // hamerly.TILE) * hamerly.TILE, d), np.inf, np.float32)
+        tiles[:k] = self.packed.reshape(k, d)
+        self.tiles = np.ascontiguousarray(tiles.reshape(-1, hamerly.TILE, d).transpose(0, 2, 1)).reshape(-1)
+        self.exact = centers.astype(np.float64)
+        return moved
+
+    def _measure(self, n_lanes: int) -> None:
+        k, d = self.centers.shape
+        assert self.frame is not None
+        packing = bounds.packing_error(self.largest, self.frame.error)
+        slip = np.float32(2.0) * bounds.packing_slip(self.squares.max(), packing)
+        differences = bounds.difference_error(d, self.frame.error)
+        self.between = np.empty(k * self.stride, np.float32)
+        self.half = np.empty(k, np.float32)
+        shared = (new_counter(), self.columns, self.packed, k, d, slip, differences, self.between, self.half)
+        threads.share(n_lanes, parallel_elkan.neighbors_parallel, hamerly.neighbors_lane, shared)
+
+    def _share(
+        self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],
+        private: tuple[Any, ...],
+    ) -> None:  # fmt: skip
+        f = self.frame
+        assert f is not None
+        shared = (
+            simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
+            f.shift, self.packed, self.tiles, self.exact, self.largest, f.error, len(self.exact), self.rise, self.fall,
+            self.half, self.between, self.upper[lo:hi], self.least[lo:hi], *tail,
+        )  # fmt: skip
+        threads.share(n_lanes, parallel_elkan.neighbor_parallel, hamerly.neighbor_lane, shared, private)
+
+
+def make_bounds(data: Data, centers: NDArray[Any], spread: int = 1) -> Bounds:
+    """Bounds of the kind that serves these centers."""
+    k, d = centers.shape
+    kind = NeighborBounds if d < lloyd.SWITCH and k <= MOST_NEIGHBORS else GroupBounds
+    return kind(data, centers, spread)
+
+
+class Assigner:
+    """Which kind of pass labels the rows of one run: decided from pass to pass, by what the last ones took.
+
+    Parameters
+    ----------
+    data : Data
+    k : int
+    algorithm : "auto", "lloyd" or "elkan"
+        "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
+        SCOUTS, first on the centers of the last pass and then on those of this one; bounded passes begin when that was
+        so fast that all rows would have been done sooner, and end when two in a row took longer than the last dense
+        pass.  Trials that fail become ever rarer.
+
+    Plain loops are always dense: small data, and CPUs without vectors.
+    """
+
+    def __init__(self, data: Data, k: int, algorithm: str) -> None:
+        self.data = data
+        bounded = k > 1 and simd.lane_width() > 1 and not passes.is_small(data, k)
+        self.algorithm = algorithm if bounded else "lloyd"
+        self.bounds: Bounds | None = None
+        self.centers: NDArray[Any] | None = None  # of the last pass
+        self.scouts: Bounds | None = None
+        self.dense_seconds = math.inf
+        self.passes = 0
+        self.next_trial, self.wait = 2, 1.4
+        self.slow = 0  # bounded passes in a row that took longer than a dense one
+
+    def assign(
+        self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None,
+        measure: Measure | None = None, *, last: bool = False,
+    ) -> Outcome:  # fmt: skip
+        """As passes.assign; `measure` is left as it is by a bounded pass, and the last pass tries nothing out."""
+        data = self.data
+        self.passes += 1
+        tried = 0
+        if self.bounds is None and self.centers is not None and self.algorithm != "lloyd":
+            if self.algorithm == "elkan":
+                self.bounds = make_bounds(data, centers)
+            elif sums is not None and not last and self.passes >= self.next_trial and self.dense_seconds >= TINY:
+                if self.passes < WAIT and self.dense_seconds < SHORT:
+                    self.next_trial = WAIT
+                else:
+                    tried = self._try_out(centers, labels, sums)
+        before = time.perf_counter()
+        if self.bounds is not None:
+            was_fresh = self.bounds.fresh
+            outcome = self.bounds.assign(data, centers, labels, sums)
+            if not was_fresh:
+                self.slow = self.slow + 1 if time.perf_counter() - before > self.dense_seconds else 0
+            if self.algorithm == "auto" and self.slow >= 2:
+                self.bounds, self.slow = None, 0
+                self._postpone()
+        else:
+            counts = passes.assign(data, centers, labels, sums, measure)
+            self.dense_seconds = time.perf_counter() - before
+            work = float(data.n) * data.d * (len(centers) + 16)
+            if self.passes == 1 and self.dense_seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
+                self.next_trial = 3
+            outcome = Outcome(counts.changed, counts.decided, 1.0, 1.0, "lloyd")
+        self.centers = centers
+        return outcome._replace(changed=outcome.changed + tried)
+
+    def _postpone(self) -> None:
+        self.wait *= PATIENCE
+        self.next_trial = self.passes + max(1, int(self.wait))
+
+    def _try_out(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums) -> int:
+        """Let some rows try bounds out, and make bounds of all if that was fast; returns how many labels changed."""
+        assert self.centers is not None
+        if self.scouts is None:
+            self.scouts = make_bounds(self.data, self.centers, SCOUTS)
+        self.scouts.fresh = True
+        share = min(1.0, max(1.0, self.data.n / bounds.SCAN / SCOUTS) * bounds.SCAN / self.data.n)
+        took = []
+        changed = 0
+        # from nothing, which may wait for the compiler; where nothing moves: what any pass costs; and what is asked for
+        for at in (self.centers, self.centers, centers):
+            start = time.perf_counter()
+            changed += self.scouts.assign(self.data, at, labels, sums).changed
+            took.append(time.perf_counter() - start - self.scouts.prepare_seconds)
+        idle, moved = took[1:]
+        if self.scouts.prepare_seconds + idle + max(moved - idle, 0.0) / share < GAIN * self.dense_seconds:
+            self.bounds = make_bounds(self.data, centers)
+        else:
+            self._postpone()
+        return changed

@@ -1,0 +1,138 @@
+"""What both bounded passes share: bounds that are moved instead of computed, and rows gathered by their indices.
+
+All bounds are in units of the packed rows, root distances in float32, rounded outward: an upper bound never lies below
+the distance it bounds, a lower bound never above.  A row is settled without being read where its upper bound, widened
+by SLACK, is strictly below a lower bound of every other distance; equality evaluates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from . import simd
+from .jit import kernel
+from .simd import I64
+
+SLACK = 1.0 + 2e-6  # of an upper bound against a lower one: roundings of both, and those of the canonical value
+SCAN = 512  # rows whose bounds are moved between two visits of the counter
+EVALUATED, READ = range(3, 5)  # columns of a lane's counters, after those of the dense pass
+
+
+@kernel
+def moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count):
+    """Move the bounds of rows lo..hi with the centers; appends the rows they don't settle, returns how many there are.
+
+    labels (n,) int32, rise, fall, half (k,) float32 IN: how far a row's own center moved at most, how much nearer the
+    others can have come, and a lower bound of the distance from center to center; upper, least (n,) float32 INOUT:
+    bounds of the distance to the own center and to the nearest other one; rows (count + hi - lo,) int32 INOUT.
+    """
+    for i in range(np.uint64(lo), np.uint64(hi)):
+        a = np.uint64(labels[i])
+        u = (upper[i] + rise[a]) * np.float32(1.0 + 2e-7)
+        l = (least[i] - fall[a]) * np.float32(1.0 - 2e-7)
+        upper[i] = u
+        least[i] = l
+        rows[count] = i
+        count += not (max(l, half[a] - u) > u * np.float32(SLACK))
+    return count
+
+
+@kernel
+def difference_error(length, error):
+    """What a squared distance as computed by differences in float32 can be off by; four float32.
+
+    length: of the chains of additions in it; error (6,) float64: see lloyd.margin.  Factors for an upper and a lower
+    bound, and what underflow can hide from either: for the upper one four times that, so that the canonical value of
+    whatever lies strictly farther is greater even where its squares underflow.
+    """
+    relative = 1.01 * 2.0**-24 * (length + 10)
+    floor = error[2] * (1.0 + 1e-6)
+    return np.float32(1.0 + relative), np.float32(1.0 - relative), np.float32(4.0 * floor), np.float32(floor)
+
+
+@kernel
+def packing_error(largest, error):
+    """What `packing_slip` takes: a factor, an addend, and that of the root; float32.  largest: norm of any center."""
+    unit = 1.02 * 2.0**-24
+    return np.float32(unit), np.float32(unit * largest + 1.01 * error[3]), np.float32(2.0 * error[4])
+
+
+@kernel
+def packing_slip(square, packing):
+    """How far packing can have moved a row of this square norm and a center from each other; float32, rounded up."""
+    return packing[0] * np.sqrt(square * np.float32(1.001) + packing[2]) + packing[1]
+
+
+@kernel
+def upper_bound(square, slip, differences):
+    """Upper bound of a distance from its square as computed by differences; float32, rounded up."""
+    return (np.sqrt(square * differences[0] + differences[2]) + slip) * np.float32(1.0 + 6e-7)
+
+
+@kernel
+def lower_bound(square, slip, differences):
+    """Lower bound of a distance from its square as computed by differences; float32, 0 where nothing is known."""
+    rest = square * differences[1] - differences[3]
+    rest = np.sqrt(rest if rest > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 6e-7) - slip
+    return rest * np.float32(1.0 - 2e-7) if rest > np.float32(0.0) else np.float32(0.0)
+
+
+@kernel
+def product_error(lanes, size, error):
+    """The same for ``square - 2 v``, v a fast value; four float32.
+
+    Factors of |y| m + m^2 / 2, of |y|^2 and of |y| + m, and a constant: |y| the norm of the row, m that of the center,
+    or a bound of it.  Doubled, for it is v that the certificate's error bounds.
+    """
+    relative = 2.0**-24 * (size // lanes + 14)
+    return (
+        np.float32(2.03 * error[0]), np.float32(1.02 * relative + 4e-7), np.float32(2.03 * error[3]),
+        np.float32(2.03 * error[2] + 2.0 * error[4]),
+    )  # fmt: skip
+
+
+@kernel
+def product_terms(square, products):
+    """For one row: what `lower_by_product` starts from, its factor of m, and the row's norm; float32."""
+    length = np.sqrt(square * np.float32(1.001) + products[3])
+    start = square - products[1] * square - products[2] * length - products[3]
+    return start, products[0] * length + products[2], length
+
+
+@kernel
+def product_term(norm, products):
+    """For one group of centers, of at most this norm: what `lower_by_product` subtracts; float32."""
+    return products[0] * np.float32(0.51) * norm * norm
+
+
+@kernel
+def product_margin(square, length, norm, products):
+    """How far two fast values must be apart to tell which of two centers of at most this norm is nearer; float32.
+
+    The last term is what the canonical values round.
+    """
+    e = products[0] * (length * norm + np.float32(0.51) * norm * norm) + products[2] * (length + norm) + products[3]
+    return e + np.float32(1e-9) * (square + norm * norm)
+
+
+@kernel
+def lower_by_product(start, factor, norm, term, value):
+    """Lower bound of a distance from a fast value; float32, 0 where nothing is known.
+
+    start, factor: of product_terms; norm: of the center, or of any in its group, term: of product_term.
+    """
+    rest = start - factor * norm - term - np.float32(2.0) * value
+    return np.sqrt(rest if rest > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 4e-7)
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """Number of the lowest bit that is set; bits must not be 0."""
+
+    def codegen(context, b, signature, args):
+        return simd.call(b, "llvm.cttz.i64", I64, [args[0], ir.Constant(ir.IntType(1), 1)])
+
+    return types.int64(types.int64), codegen

@@ -1,0 +1,405 @@
+"""The bounded pass with lanes = centers: triangle-inequality bounds per row and group of centers.
+
+Centers are taken in groups of BLOCK (or a multiple of it), near ones together.  A row keeps an upper bound of the
+distance to its own center, a lower bound of that to the nearest other one, and a lower bound per group, stored with the
+drift the group had accumulated when it was written: a row that is settled is read, never written.  Rows that the first
+two do not settle ask the groups' bounds; rows that these do not settle are read, packed, and their own distance
+tightened; then the rows that want the same group meet it together, so that what is left runs at the speed of the dense
+pass.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .blocks import (
+    BLOCK,
+    batch_size,
+    meet_block,
+    own_distances,
+    pack_rows,
+    padded,
+    row_distance,
+    test_groups,
+)
+from .bounds import (
+    EVALUATED,
+    READ,
+    SCAN,
+    SLACK,
+    difference_error,
+    lower_bound,
+    lower_by_product,
+    lowest_bit,
+    moved_bounds,
+    packing_error,
+    packing_slip,
+    product_error,
+    product_margin,
+    product_term,
+    product_terms,
+    upper_bound,
+)
+from .canonical import GROUP, values_of_groups
+from .jit import kernel
+from .lloyd import BLOCKS, CHANGED, DECIDED, commit
+from .pack import load_row
+from .simd import fetch_add
+
+NEAR = 32  # centers that are told apart by differences
+SCRATCH = 3 << 17  # bytes of packed rows that wait for their groups: they stay in the second-level cache
+VALUES = 1 << 25  # bytes of fast values at most, of which only those that are computed are touched
+
+
+@kernel
+def nearest_of_blocks(row, grouped, blocks, n_blocks, order, k, groups, out):
+    """Nearest center by canonical distance, among those of the blocks listed; lowest index on a tie.
+
+    row (d,) float64, grouped: the centers in the order of the blocks, as canonical.group_centers, blocks int64, order
+    (k,) int32: their indices IN; groups int64, out float64 scratch.  Returns the place in the order.
+    """
+    each = BLOCK // GROUP
+    n_groups = (k + GROUP - 1) // GROUP
+    count = 0
+    for q in range(n_blocks):
+        for e in range(each):
+            if blocks[q] * each + e < n_groups:
+                groups[count] = blocks[q] * each + e
+                count += 1
+    values_of_groups(row, grouped, groups, count, out)
+    best, place = np.inf, -1
+    for g in range(count):
+        for l in range(min(GROUP, k - groups[g] * GROUP)):
+            value = out[g * GROUP + l]
+            at = groups[g] * GROUP + l
+            if place < 0 or value < best or (value == best and order[at] < order[place]):
+                best, place = value, at
+    return place
+
+
+@kernel
+def bounded_lane(
+    width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
+    largest, error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower,
+    labels, update, scale, sums, cluster_weights, touched, counts,
+):  # fmt: skip
+    """The bounded pass over every spread-th stretch of rows.
+
+    fresh: whether there are no bounds yet.  blocks, halves: packed centers in the order of the groups, in blocks, and
+    halves of their squares, infinite beyond k; norms (n_groups,) float32: the largest norm of a group;
+    centers float32 ``[c][d rounded up to 16]``, by index; order, places (k,) int32: index by place and place by index;
+    span: blocks of a group.  rise, fall, half (k,): see bounds.moved_bounds; drift (n_groups padded,) float32: how
+    far any center of a group has moved since the groups were made; between float32 ``[k][n_groups padded]``: lower
+    bounds of the distance from a center to the nearest (other) one of a group, infinite for padding, all IN.
+    upper, least (n,), lower (n * n_groups + 16,) float32 INOUT.  The rest as in lloyd.centers_lane.
+    """
+    n, d = X.shape
+    lanes = len(width)
+    size = padded(d)
+    n_blocks = (k + BLOCK - 1) // BLOCK
+    room = max(96, min(768, SCRATCH // (4 * size), VALUES // (4 * BLOCK * n_blocks)) // 12 * 12)
+    n_vectors = (n_groups + lanes - 1) // lanes
+    stride = n_vectors * lanes
+    batch = batch_size(lanes)
+    rows = np.empty(room + SCAN, np.int32)
+    y = np.empty((room + 4) * size, np.float32)
+    own = np.zeros(room + 4, np.int32)
+    squares, own_sq = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
+    tight, rest = np.empty(room + 4, np.float32), np.empty(room, np.float32)
+    slip, length = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
+    start, factor = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
+    found_lower = np.empty(room + 12, np.float32)
+    v1, v2, inner = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
+    norm = np.empty(room, np.float32)
+    values = np.empty(n_groups * span * (room + 12) * BLOCK, np.float32)
+    spots = np.empty(room * n_groups, np.int32)
+    near, near_sq = np.empty(NEAR, np.int64), np.empty(NEAR)
+    winner = np.empty(room, np.int32)
+    masks = np.empty(room * n_vectors, np.int64)
+    wanted = np.empty((n_groups, room + 12), np.int32)
+    n_wanted = np.zeros(n_groups, np.int64)
+    best, second = np.empty(room + 16, np.float32), np.empty(room + 16, np.float32)
+    which = np.empty(room + 16, np.int32)
+    best_here, second_here, which_here = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(16, np.int32)
+    row, padded_row, one = np.empty(d), np.zeros((d + 7) // 8 * 8), np.empty(1, np.int32)
+    listed = np.empty(n_blocks + 1, np.int64)
+    canonical_groups = np.empty(2 * n_blocks + 8, np.int64)
+    out = np.empty((2 * n_blocks + 8) * GROUP)
+    infinite = np.float32(np.inf)
+    differences = difference_error(size // lanes, error)
+    packing = packing_error(largest, error)
+    products = product_error(lanes, size, error)
+    tail = (np.int64(1) << (n_groups - (n_vectors - 1) * lanes)) - 1  # the last word's groups that there are
+    count = 0
+    more = True
+    while more or count > 0:
+        # gather rows that the bounds do not settle, until there is a scratch full of them
+        while more and count < room:
+            lo = fetch_add(counter, SCAN) * spread
+            if lo >= n:
+                more = False
+                break
+            hi = min(lo + SCAN, n)
+            counts[BLOCKS] += 1
+            if fresh:
+                for i in range(lo, hi):
+                    rows[count] = i
+                    upper[i] = infinite
+                    least[i] = np.float32(0.0)
+                    count += 1
+                continue
+            last = count
+            count = moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count)
+            # ask the bounds per group before the row is read
+            kept = last
+            for q in range(last, count):
+                i = rows[q]
+                a = np.int64(labels[i])
+                u = upper[i]
+                limit = u * np.float32(SLACK)
+                bound = test_groups(
+                    width, lower, np.int64(i) * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, 0
+                )
+                masks[n_vectors - 1] &= tail
+                found = np.int64(0)
+                for m in range(n_vectors):
+                    found |= masks[m]
+                if found == 0:
+                    least[i] = bound
+                else:
+                    rows[kept] = i
+                    kept += 1
+            count = kept
+        n_here = min(count, room)
+        first = count - n_here
+        count = first
+        if n_here == 0:
+            continue
+        counts[READ] += n_here
+        pack_rows(X, rows, first, n_here, pack_scale, shift, y)
+        for s in range(n_here):
+            own[s] = labels[rows[first + s]]
+        for s in range(n_here, (n_here + 3) // 4 * 4):
+            own[s] = 0
+        for s in range(0, n_here, 4):
+            own_distances(width, y, s, size, centers, own, squares, own_sq)
+        for g in range(n_groups):
+            n_wanted[g] = 0
+        for s in range(np.uint64(n_here)):
+            slip[s] = packing_slip(squares[s], packing)
+            tight[s] = upper_bound(own_sq[s], slip[s], differences)
+            start[s], factor[s], length[s] = product_terms(squares[s], products)
+        for s in range(n_here):
+            i = np.int64(rows[first + s])
+            a = np.int64(own[s])
+            u = min(tight[s], upper[i])
+            tight[s] = u
+            upper[i] = u
+            winner[s] = -1
+            limit = u * np.float32(SLACK)
+            if fresh:
+                row_start, near_start = np.uint64(i * n_groups), np.uint64(a * stride)
+                for g in range(np.uint64(n_groups)):
+                    bound = (between[near_start + g] - u) * np.float32(1.0 - 2e-7)
+                    lower[row_start + g] = bound + drift[g] * np.float32(1.0 - 4e-7)
+            if not fresh and max(least[i], half[a] - u) > limit:
+                continue
+            rest[s] = test_groups(
+                width, lower, i * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, s * n_vectors
+            )
+            masks[(s + 1) * n_vectors - 1] &= tail
+            found = np.int64(0)
+            for m in range(n_vectors):
+                found |= masks[s * n_vectors + m]
+            if found == 0:
+                least[i] = rest[s]
+                continue
+            mine = np.int64(places[a]) // (BLOCK * span)
+            masks[s * n_vectors + mine // lanes] |= np.int64(1) << (mine % lanes)
+            winner[s] = -2
+            v1[s] = -infinite
+            v2[s] = -infinite
+            norm[s] = np.float32(0.0)
+            for m in range(n_vectors):
+                bits = masks[s * n_vectors + m]
+                while bits != 0:
+                    g = m * lanes + lowest_bit(bits)
+                    wanted[g, n_wanted[g]] = s
+                    spots[s * n_groups + g] = n_wanted[g]
+                    n_wanted[g] += 1
+                    bits &= bits - 1
+        for g in range(n_groups):
+            m = n_wanted[g]
+            if m == 0:
+                continue
+            for p in range(m, (m + batch - 1) // batch * batch):
+                wanted[g, p] = wanted[g, m - 1]
+            slots = wanted[g]
+            b0 = g * span
+            b1 = min(b0 + span, n_blocks)
+            counts[EVALUATED] += m * min(BLOCK * span, k - b0 * BLOCK)
+            for block in range(b0, b1):
+                for p in range(0, m, batch):
+                    at = (block * (room + 12) + p) * BLOCK
+                    if block == b0:
+                        meet_block(
+                            width, y, size, slots, p, blocks, block, halves, d, best, second, which, p, values, at
+                        )
+                        continue
+                    meet_block(
+                        width, y, size, slots, p, blocks, block, halves, d, best_here, second_here, which_here, 0,
+                        values, at,
+                    )  # fmt: skip
+                    for r in range(batch):
+                        if best_here[r] > best[p + r]:
+                            second[p + r] = max(best[p + r], second_here[r])
+                            best[p + r] = best_here[r]
+                            which[p + r] = (block - b0) * BLOCK + which_here[r]
+                        else:
+                            second[p + r] = max(second[p + r], best_here[r])
+            group_norm, term, gone = norms[g], product_term(norms[g], products), drift[g]
+            for p in range(np.uint64(m)):
+                s = np.uint64(slots[p])
+                bound = lower_by_product(start[s], factor[s], group_norm, term, best[p])
+                found_lower[p] = (bound + gone) * np.float32(1.0 - 3e-7)
+            for p in range(np.uint64(m)):
+                s = np.uint64(slots[p])
+                value = best[p]
+                if value > v1[s] or winner[s] < 0:
+                    v2[s] = max(v1[s], second[p])
+                    v1[s] = value
+                    inner[s] = second[p]
+                    winner[s] = b0 * BLOCK + which[p]
+                else:
+                    v2[s] = max(v2[s], value)
+                norm[s] = max(norm[s], group_norm)
+                lower[np.uint64(rows[np.uint64(first) + s]) * np.uint64(n_groups) + np.uint64(g)] = found_lower[p]
+        for s in range(n_here):
+            if winner[s] == -1:
+                continue
+            i = np.int64(rows[first + s])
+            a = own[s]
+            place = np.int64(winner[s])
+            allowed = product_margin(squares[s], length[s], norm[s], products)
+            term = product_term(norm[s], products)
+            label = order[place]
+            g = place // (BLOCK * span)
+            u = tight[s]
+            if v1[s] - v2[s] > allowed:
+                bound = lower_by_product(start[s], factor[s], norm[s], term, v2[s])
+                within = lower_by_product(start[s], factor[s], norm[s], term, inner[s])
+                if label != a:
+                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], differences)
+            else:
+                # the centers that may be nearest: their distances by differences, which are far more precise
+                least_value = v1[s] - allowed
+                n_near = 0
+                for m in range(n_vectors):
+                    bits = masks[s * n_vectors + m]
+                    while bits != 0:
+                        other = m * lanes + lowest_bit(bits)
+                        bits &= bits - 1
+                        for block in range(other * span, min((other + 1) * span, n_blocks)):
+                            at = (block * (room + 12) + spots[s * n_groups + other]) * BLOCK
+                            for l in range(BLOCK):
+                                if not (values[at + l] < least_value) and block * BLOCK + l < k:
+                                    if n_near < NEAR:
+                                        near[n_near] = block * BLOCK + l
+                                    n_near += 1
+                first_sq, second_sq = infinite, infinite
+                for q in range(min(n_near, NEAR)):
+                    value = row_distance(width, y, s, size, centers, np.int64(order[near[q]]))
+                    near_sq[q] = value
+                    if value < first_sq:
+                        second_sq = first_sq
+                        first_sq = value
+                        place = near[q]
+                    else:
+                        second_sq = min(second_sq, value)
+                # whatever is not among them lies at least so far
+                bound = lower_by_product(start[s], factor[s], norm[s], term, least_value)
+                u = upper_bound(first_sq, slip[s], differences)
+                label = order[place]
+                if n_near > NEAR or not (lower_bound(second_sq, slip[s], differences) > u * np.float32(SLACK)):
+                    counts[DECIDED] += 1
+                    n_listed = 0
+                    for m in range(n_vectors):
+                        bits = masks[s * n_vectors + m]
+                        while bits != 0:
+                            block = (m * lanes + lowest_bit(bits)) * span
+                            bits &= bits - 1
+                            for listed_block in range(block, min(block + span, n_blocks)):
+                                listed[n_listed] = listed_block
+                                n_listed += 1
+                    load_row(X, i, row)
+                    place = nearest_of_blocks(row, grouped, listed, n_listed, order, k, canonical_groups, out)
+                    label = order[place]
+                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], differences)
+                g = place // (BLOCK * span)
+                within = bound
+                if n_near > NEAR:
+                    bound = np.float32(0.0)
+                    within = bound
+                else:
+                    for q in range(n_near):
+                        if near[q] != place:
+                            lowest = lower_bound(near_sq[q], slip[s], differences)
+                            bound = min(bound, lowest)
+                            if near[q] // (BLOCK * span) == g:
+                                within = min(within, lowest)
+            g = place // (BLOCK * span)
+            lower[i * n_groups + g] = (within + drift[g]) * np.float32(1.0 - 3e-7)
+            least[i] = min(bound, rest[s])
+            if label != a:
+                upper[i] = u
+                one[0] = label
+                counts[CHANGED] += commit(
+                    X, i, 1, one, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
+                )
+
+
+@kernel
+def between_lane(
+    width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between, half
+):
+    """Lower bounds of the distance from every center to the nearest other one of every group, and of all.
+
+    counter (1,) int64 INOUT; blocks, halves, norms, centers, places: as bounded_lane has them, squares (k,) float32:
+    square norms of `centers` IN; between float32 ``[k][n_groups padded]``, half (k,) float32 OUT.
+    """
+    lanes = len(width)
+    size = padded(d)
+    batch = batch_size(lanes)
+    stride = (n_groups + lanes - 1) // lanes * lanes
+    n_blocks = (k + BLOCK - 1) // BLOCK
+    slots = np.empty(16, np.int32)
+    best, second, which = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(16, np.int32)
+    start, factor = np.empty(16, np.float32), np.empty(16, np.float32)
+    products = product_error(lanes, size, error)
+    values = np.empty(12 * BLOCK, np.float32)
+    while True:
+        lo = fetch_add(counter, batch)
+        if lo >= k:
+            break
+        n_here = min(batch, k - lo)
+        for r in range(batch):
+            slots[r] = min(lo + r, k - 1)
+        for r in range(n_here):
+            start[r], factor[r], _ = product_terms(squares[lo + r], products)
+            half[lo + r] = np.inf
+            for g in range(n_groups, stride):
+                between[(lo + r) * stride + g] = np.inf
+        for g in range(n_groups):
+            term = product_term(norms[g], products)
+            for r in range(n_here):
+                between[(lo + r) * stride + g] = np.inf
+            for block in range(g * span, min((g + 1) * span, n_blocks)):
+                meet_block(width, centers, size, slots, 0, blocks, block, halves, d, best, second, which, 0, values, 0)
+                for r in range(n_here):
+                    a = lo + r
+                    value = second[r] if block * BLOCK + which[r] == places[a] else best[r]
+                    bound = lower_by_product(start[r], factor[r], norms[g], term, value)
+                    if not (bound >= between[a * stride + g]):
+                        between[a * stride + g] = bound
+            for r in range(n_here):
+                half[lo + r] = min(half[lo + r], between[(lo + r) * stride + g])

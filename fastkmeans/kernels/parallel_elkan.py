@@ -1,0 +1,55 @@
+"""The parallel bodies of the bounded passes, apart from parallel.py so that a fit that never uses them loads none."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .elkan import between_lane, bounded_lane
+from .hamerly import neighbor_lane, neighbors_lane
+from .jit import kernel
+
+
+@kernel(parallel=True)
+def bounded_parallel(
+    n, width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
+    largest, error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower, labels, update,
+    scale, sums, cluster_weights, touched, counts,
+):  # fmt: skip
+    for lane in prange(n):
+        bounded_lane(
+            width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
+            largest, error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower,
+            labels, update, scale, sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def between_parallel(
+    n, width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between,
+    half,
+):  # fmt: skip
+    for _ in prange(n):
+        between_lane(
+            width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span,
+            between, half,
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def neighbor_parallel(
+    n, width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error, k,
+    rise, fall, half, between, upper, least, labels, update, scale,
+    sums, cluster_weights, touched, counts,
+):  # fmt: skip
+    for lane in prange(n):
+        neighbor_lane(
+            width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error,
+            k, rise, fall, half, between, upper, least, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def neighbors_parallel(n, counter, columns, rows, k, d, slip, differences, between, half):
+    for _ in prange(n):
+        neighbors_lane(counter, columns, rows, k, d, slip, differences, between, half)

@@ -1,0 +1,447 @@
+"""Bounded passes: the labels of the dense pass after every iteration, and bounds that are true, every one of them.
+
+Small jobs run plain loops by default; this file forces the vector kernels, as test_exact_fit.py does. `groups` stands
+for a bound per row and group of centers, which many features get by themselves, `neighbors` for one bound per row.
+"""
+
+import copy
+import warnings
+
+import matrix
+import numpy as np
+import oracle
+import pytest
+
+from fastkmeans import KMeans, bounded, data, passes, points, solver
+from fastkmeans.kernels import blocks, bounds, lloyd, simd
+
+pytestmark = pytest.mark.skipif(simd.lane_width() == 1, reason="plain loops keep no bounds")
+
+SOME = ["blobs", "uniform32", "duplicates", "plane lattice", "offset32", "two scales", "tight blobs", "d=33", "1e-310"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def vector_kernels():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        yield
+
+
+@pytest.fixture(params=["neighbors", "groups"])
+def kind(request, monkeypatch):
+    """Both kinds of bounds, whatever the number of features."""
+    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 2048 if request.param == "neighbors" else 0)
+    return request.param
+
+
+def fit(X, init, weights=None, **parameters):
+    parameters = {"n_init": 1, "tol": 0.0, **parameters}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Number of distinct clusters")
+        warnings.filterwarnings("ignore", message="algorithm='elkan' doesn't make sense")
+        return KMeans(len(init), init=init, **parameters).fit(X, sample_weight=weights)
+
+
+def found(model):
+    """All that must be the same to the bit."""
+    return (
+        model.labels_.tobytes(),
+        model.cluster_centers_.dtype,
+        model.cluster_centers_.tobytes(),
+        model.inertia_,
+        model.n_iter_,
+        model.converged_,
+        model.cluster_weights_.tobytes(),
+        [step[:4] for step in model.history_],
+    )
+
+
+def assert_same(X, init, weights=None, iterations=(1, 2, 3, 4, 7, 300), **parameters):
+    """Elkan, auto and lloyd agree after each of these numbers of iterations."""
+    for max_iter in iterations:
+        expected = fit(X, init, weights, max_iter=max_iter, algorithm="lloyd", **parameters)
+        for algorithm in ("elkan", "auto"):
+            model = fit(X, init, weights, max_iter=max_iter, algorithm=algorithm, **parameters)
+            assert found(model) == found(expected), (algorithm, max_iter)
+        if expected.n_iter_ < max_iter:
+            break
+    return expected
+
+
+# ------------------------------------------------------------------------------------------------------ the same result
+@pytest.mark.parametrize("start", ["rows", "ulp", "duplicate", "far"])
+@pytest.mark.parametrize("name", matrix.NAMED)
+def test_named_data(name, start, kind):
+    iterations = (1, 2, 3, 4, 7, 300) if start == "rows" else (2, 4, 300)
+    assert_same(matrix.dataset(name).X, matrix.start(name, start), iterations=iterations)
+
+
+@pytest.mark.parametrize("name", [name for name in matrix.DATA if name not in matrix.NAMED])
+def test_shapes(name, kind):
+    if kind == "groups" or matrix.dataset(name).X.shape[1] < lloyd.SWITCH:
+        assert_same(matrix.dataset(name).X, matrix.start(name, "rows"), iterations=(2, 3, 5, 300))
+
+
+@pytest.mark.parametrize("weighting", [w for w in matrix.WEIGHTS if w != "none"])
+@pytest.mark.parametrize("name", ["blobs", "plane lattice", "tight blobs", "d=33"])
+def test_weighted(name, weighting, kind):
+    weights = matrix.weights(name, weighting)
+    for start in ("rows", "far"):
+        assert_same(matrix.dataset(name).X, matrix.start(name, start), weights, iterations=(2, 3, 300))
+
+
+@pytest.mark.parametrize("storage", [s for s in matrix.STORAGES if "strid" not in s])
+def test_storages(storage, kind, tmp_path):
+    name = "d=65" if kind == "groups" else "blobs32"
+    X, start = matrix.dataset(name).X, matrix.start(name, "rows")
+    assert_same(matrix.stored(X, storage, tmp_path), start, iterations=(3, 300))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "u1"])
+def test_dtypes(dtype):
+    rng = np.random.default_rng(3)
+    for n, d, k in ((301, 5, 20), (203, 70, 19)):
+        values = rng.integers(0, 128, (n, d)).astype(dtype)
+        assert_same(values, values[:k].astype(np.float64), iterations=(3, 300))
+
+
+@pytest.mark.parametrize("d", [3, 60])
+def test_many_rows_equal_the_oracle(d, kind, monkeypatch):
+    """Many stretches of rows, several ranges, several lanes, and passes that read almost nothing."""
+    rng = np.random.default_rng(d)
+    X = (rng.normal(size=(40, d)) * 2)[rng.integers(0, 40, 6007)] + rng.normal(size=(6007, d))
+    X = X.astype(np.float32)
+    full = oracle.lloyd(X, X[:50], None, 60, 0.0, np.float32)
+    for rows in (None, 1500):
+        monkeypatch.setattr(data, "RANGE_ROWS", rows)
+        monkeypatch.setattr(passes.threads, "SERIAL_WORK", 0.0)
+        for max_iter in (2, 5, 60):
+            model, expected = fit(X, X[:50], max_iter=max_iter, algorithm="elkan"), oracle.stopped(full, X, max_iter)
+            np.testing.assert_array_equal(model.labels_, expected.labels)
+            np.testing.assert_array_equal(model.cluster_centers_, expected.centers)
+            assert (model.inertia_, model.n_iter_) == (expected.inertia, expected.n_iter)
+    evaluated = [step.evaluated for step in model.history_]
+    assert evaluated[0] == 1.0 and 0.0 < min(evaluated[1:-1]) < 0.3
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize("d", [5, 70])
+def test_lane_widths(width, d):
+    if width == 16 and simd.native_lanes() < 16 and simd.native_lanes() != 8:
+        pytest.skip("needs the vector units of x86-64")
+    rng = np.random.default_rng(width)
+    X = rng.normal(size=(905, d)) + 2.0 * rng.integers(0, 3, (905, d))
+    X = X.astype(np.float32)
+    expected = fit(X, X[:37], algorithm="lloyd")
+    with simd.force_lanes(width):
+        assert found(fit(X, X[:37], algorithm="elkan")) == found(expected)
+
+
+def test_groups_of_several_blocks(monkeypatch):
+    """Where bounds would take too much memory, groups are larger and fewer."""
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(1203, 6)).astype(np.float32)
+    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 0)
+    for share in (1, 2, 6):
+        monkeypatch.setattr(bounded, "SHARE", share)
+        kept = bounded.GroupBounds(data.Data(points.as_points(X), None, 1), X[:150])
+        assert kept.n_groups <= max(1, 6 // share) and kept.n_groups * kept.size >= 150
+        assert_same(X, X[:150], iterations=(2, 5, 300))
+
+
+# ---------------------------------------------------------------------------------------------------- every bound holds
+def true_distances(X, C):
+    X, C = np.asarray(X, np.longdouble), np.asarray(C, np.longdouble)
+    return np.sqrt(((X[:, None, :] - C[None, :, :]) ** 2).sum(axis=2))
+
+
+def check_bounds(kept, X, C, labels, rows=slice(None)):
+    """Every stored bound of these rows against the true distances, in long double."""
+    X, labels, n, k = X[rows], labels[rows], len(X[rows]), len(C)
+    distances = true_distances(X, C) * np.longdouble(kept.frame.scale)
+    own = distances[np.arange(n), labels]
+    others = distances.copy()
+    others[np.arange(n), labels] = np.inf
+    within = np.longdouble(1 - 1e-15)
+    assert (kept.upper[rows] >= own * within).all()
+    assert (kept.least[rows] * within <= others.min(axis=1)).all()
+    if isinstance(kept, bounded.GroupBounds):
+        stored = kept.lower[:-16].reshape(-1, kept.n_groups)[rows].astype(np.float64)
+        lower = stored - kept.drift[: kept.n_groups].astype(np.float64)
+        for g in range(kept.n_groups):
+            members = kept.order[g * kept.size : min((g + 1) * kept.size, k)]
+            assert (lower[:, g] * within <= others[:, members].min(axis=1)).all()
+        between = kept.between.reshape(k, -1).astype(np.float64)
+        apart = true_distances(C, C) * np.longdouble(kept.frame.scale)
+        np.fill_diagonal(apart, np.inf)
+        for g in range(kept.n_groups):
+            members = kept.order[g * kept.size : min((g + 1) * kept.size, k)]
+            assert (between[:, g] * within <= apart[:, members].min(axis=1)).all()
+    else:
+        apart = true_distances(C, C) * np.longdouble(kept.frame.scale)
+        np.fill_diagonal(apart, np.inf)
+        assert (kept.between.reshape(k, -1)[:, :k].astype(np.float64) * within <= apart).all()
+    assert (kept.half.astype(np.float64) * within <= apart.min(axis=1)).all()
+
+
+def follow(X, C, n_passes, disturb=None, spread=1):
+    """Passes of the solver by hand, dense beside bounded; every bound is checked after each."""
+    table = data.Data(points.as_points(X), None, None)
+    k = len(C)
+    C = C.astype(table.points.center_dtype)
+    labels = np.full(table.n, -1, np.int32)
+    sums, means = passes.Sums(table, k, passes.pass_lanes(table, k)), np.zeros(C.shape)
+    passes.assign(table, C, labels, sums)
+    kept, shares = None, []
+    rows = np.arange(table.n) // bounds.SCAN % spread == 0
+    for t in range(n_passes):
+        C = passes.update_centers(table, sums, C, means)
+        if disturb is not None:
+            C = disturb(t, C)
+        kept = kept or bounded.make_bounds(table, C, spread)
+        expected = labels.copy()
+        passes.assign(table, C, expected)
+        outcome = kept.assign(table, C, labels, sums)
+        np.testing.assert_array_equal(labels[rows], expected[rows])
+        check_bounds(kept, X, C, labels, rows)
+        shares.append(outcome.evaluated)
+        passes.assign(table, C, labels, sums)
+    return shares
+
+
+@pytest.mark.parametrize("name", [*SOME, "digits32", "signed zeros", "k=1", "k=17", "d=129", "1e30 f32", "1e-42 f32"])
+def test_bounds_hold(name, kind):
+    X = matrix.dataset(name).X
+    for start in ("rows", "ulp"):
+        follow(X, matrix.start(name, start), 6)
+
+
+@pytest.mark.parametrize("d", [4, 50])
+def test_bounds_hold_over_many_passes(d, kind):
+    rng = np.random.default_rng(d)
+    X = (rng.normal(size=(30, d)))[rng.integers(0, 30, 1201)] + rng.normal(size=(1201, d))
+    shares = follow(X.astype(np.float32), X[:70].astype(np.float32), 15)
+    assert shares[-1] < 0.5 * shares[0]
+
+
+def test_bounds_hold_while_nothing_moves(kind):
+    """However often a bound is moved by nothing, it stays on its side."""
+    rng = np.random.default_rng(6)
+    for d in (2, 50):
+        X = rng.normal(size=(400, d)).astype(np.float32)
+        C, table = X[:30].copy(), data.Data(points.as_points(X), None, 1)
+        labels = solver.predict(table.points, C)
+        kept = bounded.make_bounds(table, C)
+        for _ in range(60):
+            kept.assign(table, C, labels)
+        check_bounds(kept, X, C, labels)
+
+
+def test_bounds_hold_when_centers_jump(kind):
+    """A refilled center, and one that runs away, move by a known distance like any other."""
+    X = matrix.dataset("blobs").X
+
+    def jump(t, C):
+        C = C.copy()
+        C[t % len(C)] = X[(17 * t) % len(X)]
+        if t == 3:
+            C[0] += 50.0
+        return C
+
+    follow(X, matrix.start("blobs", "rows"), 9, jump)
+
+
+def test_bounds_of_scouts_hold(kind):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(5 * bounds.SCAN + 77, 7)).astype(np.float32)
+    follow(X, X[:40], 4, spread=3)
+
+
+def test_refills_that_bounds_must_notice(kind):
+    """An empty cluster moves onto a far row while the others stand almost still: nothing else tells the rows there."""
+    rng = np.random.default_rng(8)
+    X = np.concatenate([rng.normal(size=(200, 2)) + [x, 0.0] for x in (0.0, 40.0, 80.0, 120.0)]).astype(np.float32)
+    X = np.concatenate([X, X[:200] + np.float32([0.0, 25.0])])
+    start = np.concatenate([X[[0, 200, 400, 600]], np.full((1, 2), 1e4, np.float32)])
+    expected = assert_same(X, start, iterations=(1, 2, 3, 4, 5, 6, 300))
+    assert expected.history_[0].n_refilled == 1
+    for name in ("blobs", "plane lattice", "offset32", "k=17", "outlier"):
+        X, start = matrix.dataset(name).X, matrix.start(name, "far")
+        expected = assert_same(X, start, iterations=(1, 2, 3, 4, 5, 6, 300))
+        assert expected.history_[0].n_refilled > 0
+
+
+# --------------------------------------------------------------------------------------------------------- the textbook
+def textbook_elkan(X, C, n_passes):
+    """Elkan 2003 as printed, a lower bound per row and center, in float64: centers after every pass, pairs computed."""
+    n, k = len(X), len(C)
+    W = np.array([1] * n, dtype=object)
+    grid = oracle.feature_grid(X, W)
+    distances = np.sqrt(oracle.canonical(X, C))
+    labels, lower = distances.argmin(axis=1), distances
+    upper = lower[np.arange(n), labels]
+    pairs, path = [n * k], []
+    for _ in range(n_passes):
+        new, empty = oracle.centers(grid, W, labels, C)
+        assert not empty
+        moved = np.sqrt(((new.astype(np.float64) - C) ** 2).sum(axis=1)) * (1 + 1e-9)
+        C = new
+        path.append(C)
+        upper, lower = upper + moved[labels], lower - moved
+        apart = np.sqrt(oracle.canonical(C, C)) * (1 - 1e-9)
+        np.fill_diagonal(apart, np.inf)
+        count = 0
+        for i in np.flatnonzero(upper * (1 + 1e-9) >= 0.5 * apart[labels].min(axis=1)):
+            open_ = (upper[i] * (1 + 1e-9) >= lower[i]) & (upper[i] * (1 + 1e-9) >= 0.5 * apart[labels[i]])
+            open_[labels[i]] = True
+            if open_.sum() > 1:
+                lower[i, open_] = np.sqrt(oracle.canonical(X[i : i + 1], C[open_])[0])
+                labels[i] = np.flatnonzero(open_)[lower[i, open_].argmin()]
+                upper[i] = lower[i, labels[i]]
+                count += int(open_.sum())
+        pairs.append(count)
+    return path, pairs
+
+
+@pytest.mark.parametrize("d", [3, 50])
+def test_the_textbook_finds_the_same_centers(d):
+    rng = np.random.default_rng(d)
+    X = ((rng.normal(size=(12, d)) * 2)[rng.integers(0, 12, 700)] + rng.normal(size=(700, d))).astype(np.float32)
+    path, pairs = textbook_elkan(X, X[:12], 8)
+    for n_passes, C in enumerate(path, 1):
+        model = fit(X, X[:12], max_iter=n_passes, algorithm="elkan")
+        if model.n_iter_ == n_passes:
+            np.testing.assert_array_equal(model.cluster_centers_, C)
+    ours = [round(step.evaluated * len(X) * 12) for step in model.history_]
+    assert pairs[0] == ours[0] == len(X) * 12
+    assert pairs[-1] < 0.5 * pairs[0] and ours[-1] < 0.9 * ours[0]
+
+
+# ----------------------------------------------------------------------------------------------------------- the choice
+class Clock:
+    """Stands in for the time module: every pass takes what it is told to."""
+
+    def __init__(self, monkeypatch, dense, bounded_):
+        self.now = 0.0
+        dense_assign, bounded_assign = passes.assign, bounded.Bounds.assign
+
+        def slow_dense(*arguments, **more):
+            self.now += dense
+            return dense_assign(*arguments, **more)
+
+        def slow_bounded(kept, *arguments, **more):
+            outcome = bounded_assign(kept, *arguments, **more)
+            self.now += bounded_(kept) if callable(bounded_) else bounded_
+            return outcome
+
+        monkeypatch.setattr(passes, "assign", slow_dense)
+        monkeypatch.setattr(bounded.Bounds, "assign", slow_bounded)
+        monkeypatch.setattr(bounded, "time", self)
+        monkeypatch.setattr(bounded, "SLOWEST", 0.0)
+
+    def perf_counter(self):
+        return self.now
+
+
+def algorithms(model):
+    return "".join(step.algorithm[0] for step in model.history_)
+
+
+def test_auto_stays_dense_where_bounds_do_not_pay(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
+    Clock(monkeypatch, 1.0, lambda kept: 0.5 if kept.rise.max() > 0 else 0.1)  # for a few of the rows
+    assert algorithms(fit(X, X[:9], max_iter=20, algorithm="auto")) == "l" * 20
+
+
+def test_auto_keeps_bounds_where_they_pay(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
+    Clock(monkeypatch, 1.0, lambda kept: 0.01)
+    assert algorithms(fit(X, X[:9], max_iter=20, algorithm="auto")) == "l" + "e" * 19
+
+
+def test_auto_does_not_trust_a_first_pass_that_compiles(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
+    Clock(monkeypatch, 1.0, 0.01)
+    monkeypatch.setattr(bounded, "SLOWEST", 4e9)
+    assert algorithms(fit(X, X[:9], max_iter=9, algorithm="auto")) == "ll" + "e" * 7
+
+
+def test_auto_waits_where_passes_are_short(monkeypatch):
+    """A trial would cost more than it could find out soon."""
+    X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
+    Clock(monkeypatch, 0.005, 0.0001)
+    assert algorithms(fit(X, X[:9], max_iter=15, algorithm="auto")) == "l" * 11 + "e" * 4
+    Clock(monkeypatch, 0.0005, 0.0)
+    assert algorithms(fit(X, X[:9], max_iter=15, algorithm="auto")) == "l" * 15
+
+
+def test_auto_goes_back(monkeypatch):
+    """Bounds that turn out slower than the dense pass are given up, and tried again later, ever more rarely."""
+    X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
+    Clock(monkeypatch, 1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)
+    chosen = algorithms(fit(X, X[:9], max_iter=40, algorithm="auto"))
+    assert chosen.startswith("leeelleeelll") and chosen.count("e") < 0.6 * len(chosen)
+
+
+def test_trials_leave_the_result_alone(monkeypatch):
+    X = np.random.default_rng(5).normal(size=(9001, 6)).astype(np.float32)
+    expected = fit(X, X[:30], algorithm="lloyd")
+    for dense, bounded_ in ((1.0, 9.0), (1.0, lambda kept: 0.01), (1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)):
+        with pytest.MonkeyPatch.context() as patch:
+            Clock(patch, dense, bounded_)
+            patch.setattr(bounded, "SCOUTS", 3)
+            assert found(fit(X, X[:30], algorithm="auto")) == found(expected)
+
+
+def test_what_stays_dense(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(301, 4)).astype(np.float32)
+    assert algorithms(fit(X, X[:9], max_iter=5, algorithm="elkan")) == "leeee"
+    assert algorithms(fit(X, X[:9], max_iter=5, algorithm="lloyd")) == "lllll"
+    with simd.force_lanes(1):
+        assert algorithms(fit(X, X[:9], max_iter=5, algorithm="elkan")) == "lllll"
+    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    assert algorithms(fit(X, X[:9], max_iter=5, algorithm="elkan")) == "lllll"
+
+
+def test_one_cluster():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    with pytest.warns(RuntimeWarning, match="algorithm='elkan' doesn't make sense for a single cluster"):
+        KMeans(1, algorithm="elkan").fit(X)
+    KMeans(1, algorithm="auto").fit(X)
+
+
+def test_verbose_tells(capsys):
+    X = np.random.default_rng(0).normal(size=(301, 4)).astype(np.float32)
+    model = fit(X, X[:9], max_iter=3, algorithm="elkan", verbose=1)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Iteration")]
+    assert lines[0].endswith("lloyd, 100.0% of distances computed.")
+    assert lines[2].endswith(f"elkan, {model.history_[2].evaluated:.1%} of distances computed.")
+
+
+def test_a_settled_row_is_not_read():
+    """When nothing moves any more nothing is read, whatever the rows hold by then."""
+    rng = np.random.default_rng(2)
+    for d in (4, 60):
+        X = ((10 * rng.normal(size=(8, d)))[rng.integers(0, 8, 2000)] + rng.normal(size=(2000, d))).astype(np.float32)
+        table = data.Data(points.as_points(X), None, 1)
+        C = fit(X, X[:8]).cluster_centers_
+        labels = solver.predict(table.points, C)
+        kept = bounded.make_bounds(table, C)
+        assert kept.assign(table, C, labels).read == 1.0
+        before = copy.copy(labels)
+        X[:] = np.nan
+        outcome = kept.assign(table, C, labels)
+        assert (outcome.read, outcome.evaluated, outcome.changed) == (0.0, 0.0, 0)
+        np.testing.assert_array_equal(labels, before)
+
+
+def test_order_of_groups():
+    """A permutation that puts near centers together, whatever they are."""
+    rng = np.random.default_rng(4)
+    for C in (rng.normal(size=(133, 5)), np.zeros((40, 3)), 1e150 * rng.normal(size=(50, 2)), rng.normal(size=(1, 2))):
+        order = bounded.near_together(C, blocks.BLOCK)
+        np.testing.assert_array_equal(np.sort(order), np.arange(len(C)))
+    line = rng.permutation(64)
+    order = bounded.near_together(line[:, None].astype(float), 16)
+    for g in range(4):
+        assert np.ptp(line[order[16 * g : 16 * (g + 1)]]) == 15
