@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastkmeans.estimators import KMeans
+    from fastkmeans.quality import silhouette, simplified_silhouette
 
 __version__ = "0.1.0"
 
-__all__ = ["KMeans", "__version__"]
+__all__ = ["KMeans", "__version__", "silhouette", "simplified_silhouette"]
 
-_HOME = {"KMeans": "fastkmeans.estimators"}  # public name -> the module that defines it
+_HOME = {  # public name -> the module that defines it
+    "KMeans": "fastkmeans.estimators",
+    "silhouette": "fastkmeans.quality",
+    "simplified_silhouette": "fastkmeans.quality",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -73,6 +73,12 @@ class KMeans(Estimator):
         ``NUMBA_NUM_THREADS`` is not set. A number above Numba's pool is lowered to it with a warning. It has no
         influence on the result.
 
+    refine : {'swap'} or None, default=None
+        How to leave local minima. With 'swap' every run, once it has converged, tries to fuse two clusters and cut a
+        third in two where that lowers the inertia, iterates again, and goes on until no swap pays [3]_. The inertia is
+        never higher than without, from the same seed; where clusters are well separated the best clustering is found
+        nearly always, for less than the time of a second start.
+
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
@@ -86,7 +92,8 @@ class KMeans(Estimator):
         Sum over the rows of weight times squared distance to the nearest center.
 
     n_iter_ : int
-        Number of iterations of the run that was kept.
+        Number of iterations of the run that was kept; with `refine`, of all its parts together, each of which may take
+        `max_iter`.
 
     n_features_in_ : int
         Number of features of the training data.
@@ -139,6 +146,8 @@ class KMeans(Estimator):
        pp. 129-137.
     .. [2] D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", Proceedings of the 18th
        ACM-SIAM Symposium on Discrete Algorithms, 2007, pp. 1027-1035.
+    .. [3] T. Kaukoranta, P. Fränti, O. Nevalainen, "Iterative split-and-merge algorithm for vector quantization codebook
+       generation", Optical Engineering 37(10), 1998, pp. 2726-2732.
 
     Examples
     --------
@@ -178,6 +187,7 @@ class KMeans(Estimator):
         copy_x: bool = True,
         algorithm: str = "lloyd",
         n_threads: int | None = None,
+        refine: str | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -189,6 +199,7 @@ class KMeans(Estimator):
         self.copy_x = copy_x
         self.algorithm = algorithm
         self.n_threads = n_threads
+        self.refine = refine
 
     # -- what users call ----------------------------------------------------------------------------------------------
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -400,6 +411,7 @@ class KMeans(Estimator):
             verbose=int(self.verbose),
             n_threads=self.n_threads,
             user_X=X,
+            refine=self.refine,
         )
         self._set_features(points.n_features, points.feature_names)
         self.cluster_centers_ = result.centers

@@ -25,6 +25,7 @@ RANKS = {
     "data": 2,
     "passes": 2,
     "seeding": 2,
+    "refine": 3,
     "solver": 3,
     "base": 3,
     "parameters": 3,
@@ -32,8 +33,14 @@ RANKS = {
     "files": 5,
     "models": 5,
     "tables": 5,
+    "quality": 5,
     "plotting": 5,
+    "charts": 5,
     "choose": 5,
+    "diagnosis": 5,
+    "report": 5,
+    "console": 5,
+    "commands": 5,
     "distributed": 5,
     "cli": 6,
     "__main__": 7,
@@ -220,9 +227,10 @@ print("sklearn" in sys.modules)
 
 
 def test_public_names():
-    assert fastkmeans.__all__ == ["KMeans", "__version__"]
-    assert {"KMeans", "__version__"} <= set(dir(fastkmeans))
-    assert fastkmeans.KMeans.__module__ == "fastkmeans.estimators"
+    assert {"KMeans", "silhouette", "choose_k", "diagnose", "__version__"} <= set(fastkmeans.__all__)
+    assert set(fastkmeans.__all__) <= set(dir(fastkmeans))
+    for name in set(fastkmeans.__all__) - {"__version__"}:
+        assert getattr(fastkmeans, name).__module__ == fastkmeans._HOME[name]
     assert run("import fastkmeans; print('KMeans' in dir(fastkmeans))") == "True"
     with pytest.raises(AttributeError, match="module 'fastkmeans' has no attribute 'KMedians'"):
         _ = fastkmeans.KMedians
