@@ -16,7 +16,7 @@ from fastkmeans.parameters import check_parameters, is_array_like, number_of_run
 
 if TYPE_CHECKING:
     from fastkmeans.points import Points
-    from fastkmeans.solver import Iteration
+    from fastkmeans.solver import FitResult, Iteration
 
 _ALGORITHMS = ("lloyd",)
 
@@ -146,8 +146,8 @@ class KMeans(Estimator):
        pp. 129-137.
     .. [2] D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", Proceedings of the 18th
        ACM-SIAM Symposium on Discrete Algorithms, 2007, pp. 1027-1035.
-    .. [3] T. Kaukoranta, P. Fränti, O. Nevalainen, "Iterative split-and-merge algorithm for vector quantization codebook
-       generation", Optical Engineering 37(10), 1998, pp. 2726-2732.
+    .. [3] T. Kaukoranta, P. Fränti, O. Nevalainen, "Iterative split-and-merge algorithm for vector quantization
+       codebook generation", Optical Engineering 37(10), 1998, pp. 2726-2732.
 
     Examples
     --------
@@ -413,14 +413,7 @@ class KMeans(Estimator):
             user_X=X,
             refine=self.refine,
         )
-        self._set_features(points.n_features, points.feature_names)
-        self.cluster_centers_ = result.centers
-        self.labels_ = result.labels
-        self.inertia_ = float(result.inertia)
-        self.n_iter_ = int(result.n_iter)
-        self.converged_ = bool(result.converged)
-        self.history_ = list(result.history)
-        self.cluster_weights_ = result.cluster_weights
+        self._keep(points, result)
         n_found = int(np.count_nonzero(result.cluster_weights))
         if n_found < self.n_clusters:
             warn_user(
@@ -429,6 +422,17 @@ class KMeans(Estimator):
                 convergence_warning(),
             )
         return points
+
+    def _keep(self, points: "Points", result: "FitResult") -> None:
+        """Set the attributes of a fit."""
+        self._set_features(points.n_features, points.feature_names)
+        self.cluster_centers_ = result.centers
+        self.labels_ = result.labels
+        self.inertia_ = float(result.inertia)
+        self.n_iter_ = int(result.n_iter)
+        self.converged_ = bool(result.converged)
+        self.history_ = list(result.history)
+        self.cluster_weights_ = result.cluster_weights
 
     def _checked_callable(self, init: Callable[..., Any], points: "Points") -> Callable[..., NDArray[np.floating[Any]]]:
         """`init` with its result checked as an array given as `init` is."""

@@ -169,8 +169,8 @@ def simplified_silhouette(X: Any, labels: ArrayLike, centers: ArrayLike, *, n_th
 
     References
     ----------
-    .. [1] E. R. Hruschka, L. N. de Castro, R. J. G. B. Campello, "Evolutionary algorithms for clustering gene-expression
-       data", Fourth IEEE International Conference on Data Mining, 2004, pp. 403-406.
+    .. [1] E. R. Hruschka, L. N. de Castro, R. J. G. B. Campello, "Evolutionary algorithms for clustering
+       gene-expression data", Fourth IEEE International Conference on Data Mining, 2004, pp. 403-406.
 
     Examples
     --------
@@ -266,7 +266,7 @@ def _numbered(labels: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.intp]
 def _mean_distances(
     data: Any, points: Points, order: NDArray[np.intp], numbers: NDArray[np.intp], sizes: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Mean distance of the rows, in the order of clusters, to their own cluster and to the nearest other; which it is."""
+    """Mean distance of rows, in the order of clusters, to their own and to the nearest other one, and which that is."""
     from fastkmeans import threads
     from fastkmeans.data import new_counter
     from fastkmeans.kernels import silhouette as kernels

@@ -25,7 +25,7 @@ from .points import as_points
 if TYPE_CHECKING:
     from .solver import Run, Solver
 
-HALVING_STEPS = 8  # iterations of the two-means in a cluster, at most
+HALVING_STEPS = 5  # iterations of the two-means in a cluster, at most
 MOST_ROUNDS = 50  # of swaps; each lowers the inertia, and a few are enough
 MARGIN = 1e-6  # by which a gain must exceed a cost, relatively: rounding is no reason to try
 SAMPLE_ROWS = 1 << 17  # swaps are proposed from every so-manieth row where there are more than twice as many and ...
@@ -88,19 +88,33 @@ def sample(data: Data, n_clusters: int) -> Sample:
     return Sample(part, step, float(share))
 
 
-def refine(solver: Solver, run: Run) -> Run:
-    """Swap and iterate again for as long as that lowers the exact inertia."""
-    k = len(run.centers)
-    some = sample(solver.data, k)
+def refine(solver: Solver, run: Run, some: Sample | None = None) -> tuple[Run, Splits]:
+    """Swap and iterate again for as long as that lowers the exact inertia.
+
+    Parameters
+    ----------
+    solver : Solver
+    run : Run
+        Of that solver.
+    some : Sample, optional
+        Of its data.
+
+    Returns
+    -------
+    run : Run
+        The last of the runs, with the iterations of all.
+    cuts : Splits
+        Of its clusters.
+    """
+    some = some or sample(solver.data, len(run.centers))
     for _ in range(MOST_ROUNDS):
-        start = swapped(run, some.splits(run.centers, some.labels(run.labels)))
-        if start is None:
-            break
-        again = solver.run(start)
-        if again.inertia.exact >= run.inertia.exact:
-            break
+        cuts = some.splits(run.centers, some.labels(run.labels))
+        start = swapped(run, cuts)
+        again = None if start is None else solver.run(start)
+        if again is None or again.inertia.exact >= run.inertia.exact:
+            return run, cuts
         run = again._replace(n_iter=run.n_iter + again.n_iter, history=run.history + again.history)
-    return run
+    return run, some.splits(run.centers, some.labels(run.labels))
 
 
 def swapped(run: Run, cuts: Splits) -> NDArray[Any] | None:

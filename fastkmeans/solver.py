@@ -251,7 +251,7 @@ def fit(
             print("Initialization complete")
         run = solver.run(centers)
         if refine is not None:
-            run = swaps.refine(solver, run)
+            run, _ = swaps.refine(solver, run)
         if best is None or run.inertia.exact < best.inertia.exact:
             best, best_restart = run, restart
     assert best is not None
