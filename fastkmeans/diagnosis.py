@@ -7,6 +7,7 @@ there are none, that it depends on the scale of the features, and that it stops 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ def diagnose(
     X: Any,
     model: KMeans | None = None,
     *,
+    feature_names: Sequence[str] | None = None,
     random_state: Any = None,
     n_restarts: int = 10,
     n_references: int = 20,
@@ -119,6 +121,8 @@ def diagnose(
     model : KMeans, optional
         A fitted one. Default: that of the k which the gap statistic chooses among 1 to 10; where it chooses none, there
         are no findings on clusters.
+    feature_names : sequence of n_features str, optional
+        What the report calls the features. Default: the names in X, else their numbers.
     random_state : int, RandomState, Generator, SeedSequence or None, default=None
         As for `fastkmeans.KMeans`.
     n_restarts : int, default=10
@@ -158,6 +162,10 @@ def diagnose(
     points = as_points(X, estimator="diagnose")
     if points.n_samples < 2:
         raise ValueError("diagnose needs at least two rows.")
+    if feature_names is not None and len(feature_names) != points.n_features:
+        raise ValueError(f"feature_names has {len(feature_names)} names for {points.n_features} features")
+    names = [repr(name) for name in feature_names or points.feature_names or []]
+    names = names or [f"feature {j}" for j in range(points.n_features)]
     of_choice, of_restarts, of_scale = seed_sequence(random_state).spawn(3)
     given = model
     ks = set(range(1, min(MOST_KS, points.n_samples) + 1))
@@ -166,7 +174,7 @@ def diagnose(
         ks.add(len(given.cluster_centers_))
     choice = choose_k(X, sorted(ks), "gap", random_state=of_choice, n_references=n_references, n_threads=n_threads)
     model = choice.best_model if given is None else given
-    findings = [_scale(X, points, model, of_scale, n_threads), _tendency(choice, given)]
+    findings = [_scale(X, points, names, model, of_scale, n_threads), _tendency(choice, given)]
     if model is not None:
         labels = model.predict(X)
         findings.append(_sizes(points, model, labels))
@@ -176,10 +184,6 @@ def diagnose(
         ]
         findings += [_stability(runs), _local_minimum(X, model, runs, choice)]
     return Diagnosis(tuple(findings), model, choice)
-
-
-def _name(points: Points, j: int) -> str:
-    return repr(points.feature_names[j]) if points.feature_names else f"feature {j}"
 
 
 def moments(points: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -199,7 +203,12 @@ def moments(points: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _scale(
-    X: Any, points: Points, model: KMeans | None, seed: np.random.SeedSequence, n_threads: int | None
+    X: Any,
+    points: Points,
+    names: list[str],
+    model: KMeans | None,
+    seed: np.random.SeedSequence,
+    n_threads: int | None,
 ) -> Finding:
     mean, deviation = moments(points)
     varying = np.flatnonzero(deviation > 0.0)
@@ -215,8 +224,8 @@ def _scale(
     share = float((deviation[most] / deviation.max()) ** 2 / ((deviation / deviation.max()) ** 2).sum())
     values = {"ratio": ratio, "largest share of variance": share}
     text = (
-        f"{_name(points, int(most))} varies most (standard deviation {deviation[most]:.4g}, {share:.1%} of the"
-        f" variance), {_name(points, int(least))} least ({deviation[least]:.4g}): {ratio:.3g} times.{also}"
+        f"{names[most]} varies most (standard deviation {deviation[most]:.4g}, {share:.1%} of the"
+        f" variance), {names[least]} least ({deviation[least]:.4g}): {ratio:.3g} times.{also}"
     )
     if ratio < DISPARATE:
         return Finding("scale", OK, text, "Nothing: the scales are similar.", values)
