@@ -222,7 +222,7 @@ def plot_panel(
     >>> X = [[0.0, 0.1], [0.2, 0.0], [5.0, 5.1], [5.0, 4.9]]
     >>> axes = plot_panel(X, [KMeans(k, random_state=0).fit(X) for k in (1, 2)])
     >>> [ax.get_title() for ax in axes]
-    ['k=1, inertia 49.53', 'k=2, inertia 0.045']
+    ['k=1, inertia 48.56', 'k=2, inertia 0.045']
     """
     require_matplotlib()
     if len(models) == 0:
