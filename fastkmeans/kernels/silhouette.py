@@ -13,7 +13,6 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import prange
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -146,12 +145,6 @@ def mean_distances_lane(rows, labels, bounds, first, last, counter, plain, own, 
                     neighbor[i] = c
 
 
-@kernel(parallel=True)
-def mean_distances_parallel(n, rows, labels, bounds, first, last, counter, plain, own, other, neighbor):
-    for _ in prange(n):
-        mean_distances_lane(rows, labels, bounds, first, last, counter, plain, own, other, neighbor)
-
-
 @kernel
 def two_nearest_lane(X, counter, grouped, k, labels, plain, own, other, neighbor):
     """Canonical squared distance of every row to the center of its label and to the nearest other center.
@@ -185,9 +178,3 @@ def two_nearest_lane(X, counter, grouped, k, labels, plain, own, other, neighbor
                     best, which = flat[c], c
             other[i] = best
             neighbor[i] = which
-
-
-@kernel(parallel=True)
-def two_nearest_parallel(n, X, counter, grouped, k, labels, plain, own, other, neighbor):
-    for _ in prange(n):
-        two_nearest_lane(X, counter, grouped, k, labels, plain, own, other, neighbor)
