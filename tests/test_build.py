@@ -73,7 +73,7 @@ def test_the_parallel_kernels_are_found():
 
 # ------------------------------------------------------------------------------------------------ parallel loops
 def workload(n_threads, dtype="f4"):
-    """Call every kernel: seeding, passes by plain loops and in both orientations, weighted or not, distances, silhouette."""
+    """Call every kernel: seeding, passes by plain loops and in both orientations, weights, transform, silhouettes."""
     rng = np.random.default_rng(0)
     sha = hashlib.sha256()
 
