@@ -123,7 +123,7 @@ def choose_k(
           Below a sharpness of 4 there is no clear elbow: without clusters it hardly exceeds 3.
         - 'silhouette': the highest average silhouette (`silhouette` up to 20,000 rows, `simplified_silhouette`
           beyond). Below 0.25 there is no substantial structure [1]_. It cannot tell one cluster from several: data
-          spread evenly gets a k too.
+          spread evenly gets a k too. Clusters that lie much closer to each other than to the others count as one.
         - 'gap': the gap statistic [2]_, how far log inertia lies below that of data drawn uniformly from the box along
           the principal axes. There is no structure unless the highest gap exceeds that of one cluster by 4 standard
           errors; if it does, the smallest k > 1 within one standard error of the highest gap is chosen (the

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastkmeans import KMeans, choose_k, gap, refine
+from fastkmeans import KMeans, choose_k, gap, refine, silhouette, simplified_silhouette
 from fastkmeans.base import ConvergenceWarning
 from fastkmeans.choose import sharpness
 from fastkmeans.data import Data
@@ -68,6 +68,19 @@ def test_the_same_again_on_any_number_of_threads(xclara):
         assert [m.labels_.tobytes() for m in first.models] == [m.labels_.tobytes() for m in again.models]
         assert (first.reason, str(first)) == (again.reason, str(again))
         assert (other.scores.tobytes() != first.scores.tobytes()) == (method == "gap")
+
+
+def test_silhouettes_are_exact_up_to_a_size_and_simplified_beyond(monkeypatch):
+    X = planted(3, 2, 1)
+    exact = choose_k(X, [1, 2, 3, 4], "silhouette", random_state=0)
+    expected = [silhouette(X, model.labels_).score for model in exact.models[1:]]
+    assert exact.scores[1:].tolist() == expected
+    monkeypatch.setattr("fastkmeans.choose.EXACT_ROWS", 10)
+    simple = choose_k(X, [1, 2, 3, 4], "silhouette", random_state=0)
+    expected = [simplified_silhouette(X, m.labels_, m.cluster_centers_).score for m in simple.models[1:]]
+    assert simple.scores[1:].tolist() == expected
+    assert np.isnan(simple.scores[0])
+    assert simple.best_k == exact.best_k == 3
 
 
 def test_models_are_fitted_fixed_points(xclara):
