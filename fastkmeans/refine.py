@@ -70,9 +70,8 @@ class Splits(NamedTuple):
     second: NDArray[np.float64]
 
 
-def sample(data: Data, n_clusters: int) -> Sample:
-    """The rows that swaps of `n_clusters` clusters are proposed from."""
-    step = max(1, data.n // max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * n_clusters))
+def sample(data: Data, step: int) -> Sample:
+    """Every `step`-th row, or the data itself where these rows have no weight."""
     whole = Sample(data, 1, 1.0)
     if step == 1:
         return whole
@@ -106,7 +105,9 @@ def refine(solver: Solver, run: Run, some: Sample | None = None) -> tuple[Run, S
     cuts : Splits
         Of its clusters.
     """
-    some = some or sample(solver.data, len(run.centers))
+    if some is None:
+        fewest = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * len(run.centers))
+        some = sample(solver.data, max(1, solver.data.n // fewest))
     for _ in range(MOST_ROUNDS):
         cuts = some.splits(run.centers, some.labels(run.labels))
         start = swapped(run, cuts)

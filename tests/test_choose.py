@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from fastkmeans import KMeans, choose_k, gap, refine, silhouette, simplified_silhouette
+from fastkmeans import KMeans, choose_k, gap, silhouette, simplified_silhouette
 from fastkmeans.base import ConvergenceWarning
 from fastkmeans.choose import sharpness
 from fastkmeans.data import Data
 from fastkmeans.points import as_points
-from fastkmeans.sweep import sweep
+from fastkmeans.sweep import sweep, thinned
 
 
 def planted(k, d, seed):
@@ -102,10 +102,10 @@ def test_many_rows_begin_on_a_sample(monkeypatch):
     X = planted(6, 3, 0)
     X = X[np.random.default_rng(1).permutation(len(X))]
     whole = list(sweep(Data(as_points(X), None, 1), range(1, 9), np.random.SeedSequence(0)))
-    monkeypatch.setattr(refine, "SAMPLE_ROWS", 100)
-    monkeypatch.setattr(refine, "SAMPLE_ROWS_PER_CLUSTER", 10)
+    monkeypatch.setattr("fastkmeans.sweep.FEWEST_ROWS", 25)
+    monkeypatch.setattr("fastkmeans.sweep.FEWEST_ROWS_PER_CLUSTER", 3)
     data = Data(as_points(X), None, 1)
-    assert refine.sample(data, 8).step > 1
+    assert [part.n for part in thinned(data, 8)] == [-(-len(X) // 16), -(-len(X) // 4), len(X)]
     for a, b in zip(whole, sweep(data, range(1, 9), np.random.SeedSequence(0)), strict=True):
         assert len(b.labels) == len(X)
         np.testing.assert_array_equal(b.labels, KMeans(len(b.centers), init=b.centers, max_iter=1).fit(X).predict(X))

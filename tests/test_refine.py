@@ -6,6 +6,7 @@ import pytest
 from fastkmeans import KMeans, refine
 from fastkmeans.data import Data
 from fastkmeans.points import as_points
+from fastkmeans.solver import Run
 
 
 def planted(k, per_cluster, spacing, *, unbalanced=False, seed=1):
@@ -58,6 +59,19 @@ def test_gain_and_cost_are_the_change_of_the_inertia():
         np.testing.assert_allclose(costs[c], min(fused), rtol=1e-9)
 
 
+def test_no_cluster_takes_part_in_two_swaps():
+    centers = np.array([[0.0], [1.0], [2.5], [100.0], [200.0]])
+    weights = np.full(5, 10.0)
+    run = Run(centers, None, None, 1, True, [], weights)
+    second = centers + [[0.0], [0.0], [0.0], [7.0], [9.0]]
+    gains = np.array([0.1, 0.2, 0.3, 1000.0, 900.0])
+    new = refine.swapped(run, refine.Splits(gains, centers, second))
+    # 3 is cut and 0 fused with 1; 2 can't be fused with 1 any more, so 4 stays whole
+    np.testing.assert_array_equal(new, [[0.5], [100.0], [2.5], [107.0], [200.0]])
+    gains[3] = 4.0  # less than it costs to fuse 0 and 1
+    assert refine.swapped(run, refine.Splits(np.minimum(gains, 4.0), centers, second)) is None
+
+
 @pytest.mark.parametrize("kind", ["uniform", "duplicates", "outlier", "weighted", "float32", "one", "two", "n"])
 def test_never_worse_and_always_the_same(kind):
     rng = np.random.default_rng(3)
@@ -103,7 +117,7 @@ def test_a_sample_proposes_and_all_rows_decide(monkeypatch):
     monkeypatch.setattr(refine, "SAMPLE_ROWS_PER_CLUSTER", 25)
     for weights in (None, np.full(len(X), 2.5)):
         data = Data(as_points(X), weights, 1)
-        some = refine.sample(data, 16)
+        some = refine.sample(data, 8)
         assert (some.step, some.data.n, some.factor) == (8, 400, 8.0)
         plain = KMeans(16, init=bad).fit(X, sample_weight=weights)
         gains = some.splits(plain.cluster_centers_, some.labels(plain.labels_)).gains
@@ -115,7 +129,7 @@ def test_a_sample_proposes_and_all_rows_decide(monkeypatch):
         assert finds(model, centers)
     nothing = np.zeros(len(X))
     nothing[1] = 1.0  # outside the sample
-    assert refine.sample(Data(as_points(X), nothing, 1), 16).step == 1
+    assert refine.sample(Data(as_points(X), nothing, 1), 8).step == 1
 
 
 def test_only_swap_or_none():
