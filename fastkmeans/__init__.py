@@ -8,13 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastkmeans.choose import choose_k
+    from fastkmeans.diagnosis import diagnose
     from fastkmeans.estimators import KMeans
+    from fastkmeans.quality import silhouette, simplified_silhouette
 
 __version__ = "0.1.0"
 
-__all__ = ["KMeans", "__version__"]
+__all__ = ["KMeans", "__version__", "choose_k", "diagnose", "silhouette", "simplified_silhouette"]
 
-_HOME = {"KMeans": "fastkmeans.estimators"}  # public name -> the module that defines it
+_HOME = {  # public name -> the module that defines it
+    "KMeans": "fastkmeans.estimators",
+    "choose_k": "fastkmeans.choose",
+    "diagnose": "fastkmeans.diagnosis",
+    "silhouette": "fastkmeans.quality",
+    "simplified_silhouette": "fastkmeans.quality",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from fastkmeans.parameters import check_parameters, is_array_like, number_of_run
 
 if TYPE_CHECKING:
     from fastkmeans.points import Points
-    from fastkmeans.solver import Iteration
+    from fastkmeans.solver import FitResult, Iteration
 
 _ALGORITHMS = ("lloyd", "elkan", "auto")
 
@@ -85,6 +85,12 @@ class KMeans(Estimator):
         ``NUMBA_NUM_THREADS`` is not set. A number above Numba's pool is lowered to it with a warning. It has no
         influence on the result.
 
+    refine : {'swap'} or None, default=None
+        How to leave local minima. With 'swap' every run, once it has converged, tries to fuse two clusters and cut a
+        third in two where that lowers the inertia, iterates again, and goes on until no swap pays [6]_. The inertia is
+        never higher than without, from the same seed; where clusters are well separated the best clustering is found
+        nearly always, for less than the time of a second start.
+
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
@@ -98,7 +104,8 @@ class KMeans(Estimator):
         Sum over the rows of weight times squared distance to the nearest center.
 
     n_iter_ : int
-        Number of iterations of the run that was kept.
+        Number of iterations of the run that was kept; with `refine`, of all its parts together, each of which may take
+        `max_iter`.
 
     n_features_in_ : int
         Number of features of the training data.
@@ -160,6 +167,8 @@ class KMeans(Estimator):
        2015, pp. 579-587.
     .. [5] G. Hamerly, "Making k-means even faster", Proceedings of the 2010 SIAM International Conference on Data
        Mining, pp. 130-140.
+    .. [6] T. Kaukoranta, P. Fränti, O. Nevalainen, "Iterative split-and-merge algorithm for vector quantization
+       codebook generation", Optical Engineering 37(10), 1998, pp. 2726-2732.
 
     Examples
     --------
@@ -199,6 +208,7 @@ class KMeans(Estimator):
         copy_x: bool = True,
         algorithm: str = "auto",
         n_threads: int | None = None,
+        refine: str | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -210,6 +220,7 @@ class KMeans(Estimator):
         self.copy_x = copy_x
         self.algorithm = algorithm
         self.n_threads = n_threads
+        self.refine = refine
 
     # -- what users call ----------------------------------------------------------------------------------------------
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -425,15 +436,9 @@ class KMeans(Estimator):
             verbose=int(self.verbose),
             n_threads=self.n_threads,
             user_X=X,
+            refine=self.refine,
         )
-        self._set_features(points.n_features, points.feature_names)
-        self.cluster_centers_ = result.centers
-        self.labels_ = result.labels
-        self.inertia_ = float(result.inertia)
-        self.n_iter_ = int(result.n_iter)
-        self.converged_ = bool(result.converged)
-        self.history_ = list(result.history)
-        self.cluster_weights_ = result.cluster_weights
+        self._keep(points, result)
         n_found = int(np.count_nonzero(result.cluster_weights))
         if n_found < self.n_clusters:
             warn_user(
@@ -442,6 +447,17 @@ class KMeans(Estimator):
                 convergence_warning(),
             )
         return points
+
+    def _keep(self, points: "Points", result: "FitResult") -> None:
+        """Set the attributes of a fit."""
+        self._set_features(points.n_features, points.feature_names)
+        self.cluster_centers_ = result.centers
+        self.labels_ = result.labels
+        self.inertia_ = float(result.inertia)
+        self.n_iter_ = int(result.n_iter)
+        self.converged_ = bool(result.converged)
+        self.history_ = list(result.history)
+        self.cluster_weights_ = result.cluster_weights
 
     def _checked_callable(self, init: Callable[..., Any], points: "Points") -> Callable[..., NDArray[np.floating[Any]]]:
         """`init` with its result checked as an array given as `init` is."""

@@ -72,6 +72,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         " 'numpy.random.Generator', an instance of 'numpy.random.SeedSequence' or None",
     ),
     "copy_x": (is_bool, _BOOL),
+    "refine": (lambda v: v is None or (isinstance(v, str) and v == "swap"), "a str among {'swap'} or None"),
     "n_threads": (lambda v: v is None or (is_int(v, 1) and not is_bool(v)), f"None or {_COUNT}"),
 }
 

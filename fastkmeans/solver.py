@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, seeding
+from . import refine as swaps
 from .bounded import Assigner
 from .data import Data, RowSum, round_ratio
 from .kernels import exact, lloyd
@@ -215,6 +216,7 @@ def fit(
     verbose: int = 0,
     n_threads: int | None = None,
     user_X: Any = None,
+    refine: str | None = None,
 ) -> FitResult:
     """Cluster the rows of `points`: the best of `n_init` restarts by exact inertia, the first on a tie.
 
@@ -235,6 +237,8 @@ def fit(
     n_threads : int or None
     user_X : object
         Handed to a callable init.
+    refine : "swap" or None
+        Whether every restart ends with swap moves: see `fastkmeans.refine`.
 
     Returns
     -------
@@ -249,6 +253,8 @@ def fit(
         if verbose:
             print("Initialization complete")
         run = solver.run(centers)
+        if refine is not None:
+            run, _ = swaps.refine(solver, run)
         if best is None or run.inertia.exact < best.inertia.exact:
             best, best_restart = run, restart
     assert best is not None

@@ -23,7 +23,7 @@ from numba.core.dispatcher import Dispatcher
 
 import fastkmeans
 import fastkmeans.kernels
-from fastkmeans import KMeans, passes, threads
+from fastkmeans import KMeans, passes, silhouette, simplified_silhouette, threads
 from fastkmeans.kernels import jit, lloyd, simd
 
 WIDTH = max(4, simd.native_lanes())
@@ -51,13 +51,13 @@ def dispatchers():
 
 
 KERNELS = dispatchers()
-PARALLEL = sorted(name for name in KERNELS if name.startswith("parallel."))
+PARALLEL = sorted(name for name in KERNELS if name.startswith("parallel"))  # parallel.py and its like
 
 
 # ------------------------------------------------------------------------------------------------------- options
 @pytest.mark.parametrize("name", sorted(KERNELS))
 def test_options(name):
-    """No fastmath anywhere; no GIL, so that Python threads can serve; prange only in parallel.py."""
+    """No fastmath anywhere; no GIL, so that Python threads can serve; prange only in parallel.py and its like."""
     options = KERNELS[name].targetoptions
     assert not options.get("fastmath")
     assert options.get("nogil") is True
@@ -73,7 +73,7 @@ def test_the_parallel_kernels_are_found():
 
 # ------------------------------------------------------------------------------------------------ parallel loops
 def workload(n_threads, dtype="f4"):
-    """Call every kernel: seeding, passes by plain loops and in all orientations, weighted and not, transform."""
+    """Call every kernel: seeding, passes by plain loops and in all orientations, weights, transform, silhouettes."""
     rng = np.random.default_rng(0)
     sha = hashlib.sha256()
 
@@ -96,6 +96,8 @@ def workload(n_threads, dtype="f4"):
             note(model.transform(X))
             if d == 3:  # bytes, whose ranges are found in another way
                 note(KMeans(5, init=X[:5], n_init=1, max_iter=2, n_threads=n_threads).fit(X.astype("u1")).labels_)
+            note(silhouette(X, model.labels_, n_threads=n_threads).values)
+            note(simplified_silhouette(X, model.labels_, model.cluster_centers_, n_threads=n_threads).values)
     return sha.hexdigest()
 
 
@@ -115,9 +117,10 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
     share = threads.share
     monkeypatch.setattr(threads, "share", note)
     workload(1)
-    assert sorted(f"parallel.{name}" for name in seen) == PARALLEL
-    for name, types in seen.items():
-        compiled = KERNELS[f"parallel.{name}"]._compiler.compile(types, None)
+    assert sorted(seen) == sorted(name.partition(".")[2] for name in PARALLEL)
+    for name in PARALLEL:
+        types = seen[name.partition(".")[2]]
+        compiled = KERNELS[name]._compiler.compile(types, None)
         diagnostics = compiled.metadata["parfor_diagnostics"]
         assert diagnostics.count_parfors() == 1, name
         assert "numba_parallel_for" in compiled.library.get_llvm_str(), name

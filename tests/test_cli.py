@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastkmeans
-from fastkmeans import KMeans, cli
+from fastkmeans import KMeans, cli, console
 from fastkmeans.models import load_model
 from fastkmeans.tables import read_table
 
@@ -172,7 +172,7 @@ def test_the_picture(run, xclara_path):
 
 def test_a_picture_without_matplotlib_is_refused_at_once(refused, monkeypatch, xclara_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.setattr(cli, "_read", None)  # not even read
+    monkeypatch.setattr(cli, "read_data", None)  # not even read
     line = refused("fit", xclara_path, "-k", 3, "--plot", "p.png")
     assert line == "fastkmeans: error: pictures need matplotlib: pip install 'fastkmeans-numba[plot]'\n"
 
@@ -226,7 +226,7 @@ def test_mistakes_cost_one_line(refused, tmp_path, args, message):
 
 
 def test_outputs_are_refused_before_the_data_is_read(refused, monkeypatch):
-    monkeypatch.setattr(cli, "_read", None)
+    monkeypatch.setattr(cli, "read_data", None)
     assert "cannot write" in refused("fit", "x.csv", "-k", 2, "--model", "nix/m.npz")
 
 
@@ -352,7 +352,7 @@ def terminal():
 
 def test_progress_shows_on_a_terminal_and_goes_away(terminal, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal.stream)
-    with cli._Progress("counting", delay=0.01, interval=0.01) as progress:
+    with console.Progress("counting", delay=0.01, interval=0.01) as progress:
         progress.note = "iteration 3"
         time.sleep(0.2)
     text = terminal.written()
@@ -363,13 +363,13 @@ def test_progress_shows_on_a_terminal_and_goes_away(terminal, monkeypatch):
 
 def test_no_progress_for_short_work(terminal, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal.stream)
-    with cli._Progress("counting"):
+    with console.Progress("counting"):
         pass
     assert terminal.written() == ""
 
 
 def test_no_progress_without_a_terminal(capsys):
-    with cli._Progress("counting", delay=0.0, interval=0.01):
+    with console.Progress("counting", delay=0.0, interval=0.01):
         time.sleep(0.05)
     assert capsys.readouterr() == ("", "")
 
@@ -377,12 +377,12 @@ def test_no_progress_without_a_terminal(capsys):
 def test_progress_follows_the_iterations(terminal, monkeypatch, capsys, xclara):
     monkeypatch.setattr(sys, "stderr", terminal.stream)
     estimator = KMeans(3, random_state=0)
-    with cli._Progress("clustering", delay=60) as progress, progress.iterations(estimator):
+    with console.Progress("clustering", delay=60) as progress, progress.iterations(estimator):
         estimator.fit(xclara)
     assert progress.note, "the last line that the fit printed"
     assert estimator.verbose == 0
     assert capsys.readouterr().out == ""
     assert terminal.written() == ""
-    last = cli._LastLine(progress)
+    last = console.LastLine(progress)
     print("Initialization complete\nIteration 3, inertia 12.5.", file=last)
     assert progress.note == "iteration 3, inertia 12.5"

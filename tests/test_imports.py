@@ -26,15 +26,25 @@ RANKS = {
     "passes": 2,
     "bounded": 2,
     "seeding": 2,
+    "refine": 3,
     "solver": 3,
+    "sweep": 3,
     "base": 3,
     "parameters": 3,
     "estimators": 4,
     "files": 5,
     "models": 5,
     "tables": 5,
+    "quality": 5,
     "plotting": 5,
+    "charts": 5,
     "choose": 5,
+    "gap": 5,
+    "diagnosis": 5,
+    "report": 5,
+    "console": 5,
+    "command_files": 5,
+    "commands": 6,
     "distributed": 5,
     "cli": 6,
     "__main__": 7,
@@ -221,9 +231,10 @@ print("sklearn" in sys.modules)
 
 
 def test_public_names():
-    assert fastkmeans.__all__ == ["KMeans", "__version__"]
-    assert {"KMeans", "__version__"} <= set(dir(fastkmeans))
-    assert fastkmeans.KMeans.__module__ == "fastkmeans.estimators"
+    assert {"KMeans", "silhouette", "choose_k", "diagnose", "__version__"} <= set(fastkmeans.__all__)
+    assert set(fastkmeans.__all__) <= set(dir(fastkmeans))
+    for name in set(fastkmeans.__all__) - {"__version__"}:
+        assert getattr(fastkmeans, name).__module__ == fastkmeans._HOME[name]
     assert run("import fastkmeans; print('KMeans' in dir(fastkmeans))") == "True"
     with pytest.raises(AttributeError, match="module 'fastkmeans' has no attribute 'KMedians'"):
         _ = fastkmeans.KMedians

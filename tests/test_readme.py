@@ -43,6 +43,8 @@ def test_python_of_the_readme(beside_the_data):
     blocks = re.findall(r"```pycon\n(.*?)```", README, re.DOTALL)
     assert run_examples("\n".join(blocks), "README.md", {}) >= 15
     assert Path("clusters.pdf").stat().st_size > 1000
+    for name in ("rows", "three", "convergence", "wrong", "elbow", "silhouette", "blobs"):
+        assert Path(f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_first_command_prints_what_the_readme_shows(beside_the_data, capsys):
@@ -57,8 +59,10 @@ def test_first_command_prints_what_the_readme_shows(beside_the_data, capsys):
 
 def test_options_of_the_readme_are_the_options():
     shown = re.search(r"```sh\n(fastkmeans fit DATA.*?)```", README, re.DOTALL).group(1)
-    for command, text in zip(("fit", "predict"), shown.split("fastkmeans predict"), strict=True):
-        subparsers = cli._parser()._subparsers._group_actions[0].choices
+    subparsers = cli._parser()._subparsers._group_actions[0].choices
+    texts = re.split(r"^fastkmeans (\w+) ", shown, flags=re.MULTILINE)[1:]
+    assert texts[::2] == list(subparsers)
+    for command, text in zip(texts[::2], texts[1::2], strict=True):
         options = {o for action in subparsers[command]._actions for o in action.option_strings} - {"-h", "--help"}
         assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)) == options
 
