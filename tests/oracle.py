@@ -11,6 +11,7 @@ Words used throughout: ``X`` (n, d) rows, ``C`` (k, d) centers, ``W`` (n,) Pytho
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -278,37 +279,52 @@ def pick(masses, r):
     raise ValueError("r is not below the sum of the masses")
 
 
-def kmeans_plusplus(X, weights, k, seed):
-    """Row indices of greedy k-means++: of 2 + floor(ln k) rows drawn by squared distance the best stays."""
+def kmeans_plusplus(X, weights, k, seed, n_trials=None):
+    """Row indices of greedy k-means++: of 2 + floor(ln k) rows drawn by squared distance the best stays.
+
+    A row is drawn by rejection: proposed by the potentials of an earlier step, and accepted with the share of its own
+    that is left.  After 16 refusals the potentials of the present step take their place.
+    """
     X = np.asarray(X, dtype=np.float64)
     W = weight_grid(weights, len(X)).values
     present = np.array([w > 0 for w in W])
-    rng, n_trials = generator(seed), 2 + int(math.log(k))
+    rng, n_trials = generator(seed), n_trials or 2 + int(math.log(k))
 
-    def words(shape):
-        return rng.integers(0, 2**64, size=shape, dtype=np.uint64)
+    def words():
+        return rng.integers(0, 2**64, size=2, dtype=np.uint64)
 
-    chosen = [pick(W, uniform(sum(W), words(2)))]
+    def masses(distances, g):
+        P = np.full(len(W), 0, dtype=object)
+        P[present] = W[present] * on_grid(distances[present], g)
+        return P
+
+    chosen = [pick(W, uniform(sum(W), words()))]
     D = canonical(X, X[chosen])[:, 0]
+    refused, stale = 16, True
     while len(chosen) < k:
-        farthest = D[present].max()
-        if farthest == 0:
-            chosen.append(pick(W, uniform(sum(W), words(2))))
+        candidates = []
+        while len(candidates) < n_trials:
+            if refused == 16:
+                if D[present].max() == 0:
+                    break
+                g, refused = max(int(exponent(D[present].max())) - 50, -1074), 0
+                F, stale = masses(D, g), True
+            if stale:
+                P, prefix, stale = masses(D, g), [0, *itertools.accumulate(F)], False
+            r = uniform(prefix[-1], words())
+            i = pick(F, r)
+            if r - prefix[i] < P[i]:
+                candidates.append(i)
+            else:
+                refused += 1
+        if not candidates:  # every row lies on a chosen one
+            chosen.append(pick(W, uniform(sum(W), words())))
             continue
-        g = max(int(exponent(farthest)) - 62, -1074)
-
-        def masses(distances, g=g):
-            P = np.full(len(W), 0, dtype=object)
-            P[present] = W[present] * on_grid(distances[present], g)
-            return P
-
-        P = masses(D)
-        candidates = [pick(P, uniform(sum(P), pair)) for pair in words((n_trials, 2))]
         shorter = [np.minimum(D, canonical(X, X[i : i + 1])[:, 0]) for i in candidates]
-        potentials = [sum(masses(s)) for s in shorter]
+        potentials = [sum(masses(s, g)) for s in shorter]
         best = potentials.index(min(potentials))
         chosen.append(candidates[best])
-        D = shorter[best]
+        D, stale = shorter[best], True
     return chosen
 
 

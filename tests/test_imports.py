@@ -24,6 +24,7 @@ RANKS = {
     "points": 1,
     "data": 2,
     "passes": 2,
+    "plusplus": 2,
     "seeding": 2,
     "solver": 3,
     "base": 3,
