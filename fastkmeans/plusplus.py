@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from . import threads
 from .data import Data, field_exponent, new_counter, power_pair
 from .kernels import candidates as kernels
-from .kernels import canonical, lloyd, parallel_seeding, simd
+from .kernels import canonical, fast_gains, lloyd, parallel_seeding, simd
 from .kernels import seeding as draws
 from .passes import Frame, is_small
 
@@ -72,7 +72,8 @@ class Frozen:
         largest = float(nearest_sq.max())
         if largest == 0.0:
             return False
-        self.scale = power_pair(-max(field_exponent(largest) - draws.BITS, -1074))
+        self.exponent = max(field_exponent(largest) - draws.BITS, -1074)
+        self.scale = power_pair(-self.exponent)
         shared = (nearest_sq, data.weights, new_counter(), *self.scale, self.nearest_sq, self.sums)
         threads.share(data.lanes(8.0 * data.n, data.n), parallel_seeding.freeze_parallel, draws.freeze_lane, shared)
         total = 0
@@ -133,9 +134,14 @@ class Seeding:
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
         self.room = max(64, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
         self.entries: tuple[NDArray[Any], ...] = ()
-        self.direct_until = 0
+        # a visit that lists nothing costs one chain of differences a row and group; a list, some hundred cycles an entry
+        n_groups = -(-(n_candidates + 1) // self.width)
+        entry = GROWTH * n_candidates * (1.2 * data.d + 100.0)
+        self.direct_until = 2 if self.plain else int(entry / (0.9 * data.d * n_groups + 12.0))
+        self.unsettled = False  # whether nearest_sq does not know of the last seed yet
         self._forget()
         self._choose(first)
+        self._settle_exactly()
 
     # -- proposals ----------------------------------------------------------------------------------------------------
     def _forget(self) -> None:
@@ -149,6 +155,10 @@ class Seeding:
         self.list_values = np.empty(0)
 
     def _flags(self) -> NDArray[np.uint8]:
+        if self.unsettled and len(self.rows):
+            t = int(self.state[draws.CHOSEN]) - 1
+            X, seed = self.data.points.take(self.rows), self.seeds[t]
+            draws.bring_nearer(X, self.rows, seed, np.int32(t), self.nearest_sq, self.labels)
         flags = np.empty(len(self.rows), np.uint8)
         draws.accepted(self.rows, self.above, self.below, self.nearest_sq, self.data.weights, *self.frozen.scale, flags)
         return flags
@@ -205,6 +215,7 @@ class Seeding:
         count = int(self.state[draws.PENDING]) if self.state[draws.MISSED] >= draws.MISSES else 0
         self._drop(int(self.state[draws.CURSOR]), self.taken[:count].copy())
         self.state[[draws.CURSOR, draws.MISSED, draws.PENDING]] = 0
+        self.settle()
         return self.frozen.freeze(self.nearest_sq)
 
     def _steps(self) -> None:
@@ -217,6 +228,7 @@ class Seeding:
             self._propose(self.L)
             self._step_directly()
             return
+        self.settle()
         if self.L <= kernels.MANY:
             together = together // self.L * self.L
         self._propose(together)
@@ -235,45 +247,118 @@ class Seeding:
             self.state[draws.CURSOR] = 0
 
     def _choose(self, row: int) -> None:
-        """Choose a row, by a visit of all."""
+        """Choose a row; `settle` takes it into account."""
         t = int(self.state[draws.CHOSEN])
-        data = self.data
         self.chosen[t] = row
-        self.seeds[t] = data.points.take([row])[0]
+        self.seeds[t] = self.data.points.take([row])[0]
         self.state[draws.CHOSEN] += 1
+        self.unsettled = True
+
+    def settle(self) -> None:
+        """Let nearest_sq and labels know of the last seed."""
+        if self.unsettled and self.plain:
+            self._settle_exactly()
+        elif self.unsettled:
+            self._estimate(np.empty((0, self.data.d)))
+
+    def _settle_exactly(self) -> None:
+        data = self.data
+        t = int(self.state[draws.CHOSEN]) - 1
         center = self.seeds[t : t + 1]
         n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
         for lo, hi, rows in data.ranges(16.0 * data.d):
             shared = (self.plain, rows, new_counter(), center, np.int32(t), self.nearest_sq[lo:hi], self.labels[lo:hi])
             threads.share(n_lanes, parallel_seeding.nearer_parallel, kernels.nearer_lane, shared)
+        self.unsettled = False
 
     def _step_directly(self) -> None:
-        """One step that lists nothing: gains from one visit of all rows, the choice from another."""
-        data = self.data
+        """One step that lists nothing: fast sums of gains, exact ones where those leave a doubt."""
         count = draws.collect(
-            self.rows, self.above, self.below, self.nearest_sq, data.weights, *self.frozen.scale, self.L, self.state,
-            self.taken,
+            self.rows, self.above, self.below, self.nearest_sq, self.data.weights, *self.frozen.scale, self.L,
+            self.state, self.taken,
         )  # fmt: skip
         if count < self.L:
             return  # to be frozen anew
         chosen = self.rows[self.taken]
-        candidates = data.points.take(chosen)
-        gains = np.zeros((self.n_lanes, self.L * draws.DIGITS), np.int64)
-        for lo, hi, rows in data.ranges(4.0 * data.d * self.L):
-            shared = (
-                self.plain, rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi], candidates,
-                *self.frozen.scale,
-            )  # fmt: skip
-            threads.share(self.n_lanes, parallel_seeding.gains_parallel, kernels.gains_lane, shared, (gains,))
-        digits = gains.reshape(self.n_lanes, self.L, draws.DIGITS).sum(axis=0).tolist()
-        totals = [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]
-        winner = totals.index(max(totals))
+        candidates = self.data.points.take(chosen)
+        doubtful = list(range(self.L))
+        if self.plain:
+            self.settle()
+        else:
+            gains, errors = self._estimate(candidates)
+            best = int(gains.argmax())
+            doubtful = [c for c in doubtful if not gains[c] + errors[c] < gains[best] - errors[best]]
+        # of equal candidates the first wins
+        different = [c for i, c in enumerate(doubtful) if not any((candidates[c] == candidates[b]).all() for b in doubtful[:i])]
+        winner = different[0]
+        if len(different) > 1:
+            totals = self._exact_gains(candidates[different])
+            winner = different[totals.index(max(totals))]
         self._choose(int(chosen[winner]))
         if self.state[draws.MISSED] < draws.MISSES:
             self._drop(int(self.state[draws.CURSOR]))
             self.state[draws.CURSOR] = 0
         else:
             self.state[draws.PENDING] = 0
+
+    def _exact_gains(self, candidates: NDArray[np.float64]) -> list[int]:
+        """By how much each candidate would lower the potential."""
+        data = self.data
+        gains = np.zeros((self.n_lanes, len(candidates) * draws.DIGITS), np.int64)
+        for lo, hi, rows in data.ranges(4.0 * data.d * len(candidates)):
+            shared = (
+                self.plain, rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi], candidates,
+                *self.frozen.scale,
+            )  # fmt: skip
+            threads.share(self.n_lanes, parallel_seeding.gains_parallel, kernels.gains_lane, shared, (gains,))
+        digits = gains.reshape(self.n_lanes, len(candidates), draws.DIGITS).sum(axis=0).tolist()
+        return [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]
+
+    def _estimate(self, candidates: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Settle, and estimate the gains of candidates, with bounds of the error, in some unit."""
+        data = self.data
+        L, w, t = len(candidates), self.width, int(self.state[draws.CHOSEN]) - 1
+        n_groups = -(-(L + 1) // w)
+        heaviest = int(data.weights.max()) if data.weighted else 1
+        weight_unit = math.ldexp(1.0, -heaviest.bit_length())
+        unit = 2.0**-24
+        relative = 1.01 * (data.d + 4) * unit
+        gains = np.zeros((self.n_lanes, n_groups * w))
+        label = np.int32(t if self.unsettled else 0)
+        for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
+            single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
+            frame = self._frame(single)
+            # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
+            shift = np.zeros_like(frame.shift) if single else frame.shift
+            scale = frame.dtype.type(frame.scale)
+            a = float(frame.error[3])
+            if not single:
+                a += 2.02 * unit * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
+            floor = 8.0 * float(frame.error[2])
+            packed = np.full((n_groups * w, data.d), np.nan, np.float32)
+            if self.unsettled:
+                packed[0] = self.seeds[t].astype(frame.dtype) * scale - shift
+            packed[1 : L + 1] = candidates.astype(frame.dtype) * scale - shift
+            centers = np.ascontiguousarray(packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)).reshape(-1)
+            shared = (
+                simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
+                self.labels[lo:hi], self.seeds[t : t + 1], label, scale, shift, frame.scale, frame.scale, relative, a,
+                floor, weight_unit, centers, n_groups,
+            )  # fmt: skip
+            threads.share(
+                self.n_lanes, parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane, shared, (gains,)
+            )
+        self.unsettled = False
+        totals = gains.sum(axis=0)[1 : L + 1]
+        if L == 0:
+            return totals, totals
+        # a bound of the sum of errors from the sum of the distances, which has only fallen since it was frozen
+        exponent = self.frozen.exponent + 2 * (math.frexp(frame.scale)[1] - 1)
+        potential = math.ldexp(self.frozen.total * weight_unit, exponent) * 1.01
+        weight = data.total_weight * weight_unit
+        error = 2.2 * (relative + 2 * unit) * potential + 4.4 * a * math.sqrt(weight * potential)
+        error += weight * (2.2 * a * a + 4.0 * floor + math.ldexp(2.0, exponent))
+        return totals, error + 1.2 * (fast_gains.BLOCK_ROWS + 8) * unit * totals
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
     def _frame(self, single: bool) -> Frame:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from numba import prange
 
 from .candidates import candidates_lane, gains_lane, nearer_lane, plain_candidates_lane, spacing_lane
+from .fast_gains import fast_gains_lane
 from .jit import kernel
 from .seeding import freeze_lane
 
@@ -56,4 +57,16 @@ def candidates_parallel(
             width, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates,
             first_slot, pack_scale, shift, groups, halves, tiles, largest,
             entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def fast_gains_parallel(
+    n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_groups, gains,
+):  # fmt: skip
+    for lane in prange(n):
+        fast_gains_lane(
+            width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
+            relative, a, floor, weight_unit, centers, n_groups, gains[lane],
         )  # fmt: skip

@@ -97,6 +97,18 @@ def locate_all(frozen_sq, weights, blocks, scale0, scale1, rows, high, low):
 
 
 @kernel
+def bring_nearer(X, rows, seed, label, nearest_sq, labels):
+    """Take a seed into account for some rows: X (m, d) float64, rows (m,) int64, seed (d,) float64 IN."""
+    for p in range(rows.shape[0]):
+        s = 0.0
+        for j in range(X.shape[1]):
+            t = X[p, j] - seed[j]
+            s += t * t
+        if s < nearest_sq[rows[p]]:
+            nearest_sq[rows[p]], labels[rows[p]] = s, label
+
+
+@kernel
 def remains(i, high, low, nearest_sq, weights, scale0, scale1):
     """Whether row i is accepted: its potential now exceeds what the target left of the frozen one."""
     value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))

@@ -1,0 +1,159 @@
+"""Early steps of k-means++, when every candidate comes nearer to many rows: gains as float32 sums, with their error.
+
+One visit of the rows takes the seed chosen last into account and adds up, for the next candidates, by how much each
+would lower the potential.  Rows that the new seed may be nearer to are found by the fast value and decided by the
+canonical one.  The gains only rank the candidates: where the bound of their error leaves a doubt, exact sums decide.
+
+Bounds.  Differences of packed values are squared and added in one chain, so a fast squared distance is within
+``(d + 4) 2**-24`` of the true one, relatively, where packing is exact; where it rounds, roots are off by `a` at most.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from . import simd
+from .candidates import pair_distances
+from .canonical import WIDE, WIDE_ROWS
+from .jit import kernel
+from .simd import F32, I32, I64, Loop, fetch_add
+
+BLOCK_VALUES = 4096  # packed values of a block: 16 KiB
+BLOCK_ROWS = 1026  # and its rows at most: a lane adds up so many numbers before float64 takes over
+
+
+@intrinsic
+def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, weights, weighted, sums):
+    """Add up, over rows, by how much the present distance of each exceeds that to every candidate.
+
+    y: packed rows [row][d]; centers: packed [group][d][w], lane 0 of the first group a seed that `near` does not know of
+    yet; near (float32): squared distance of every row to the nearest of the others INOUT; own: its distance to that
+    seed OUT; weights (float32) count where `weighted` is set, else weights[0]; sums [group][w] float32 INOUT.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        zero = simd.const(vtype, 0.0)
+        t = signature.args
+        py, pc, pn, po, pw, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 7, 8, 10))
+        n, d_, n_groups_ = args[2], args[3], args[5]
+        ways = 6
+
+        def integer(value: int) -> Any:
+            return ir.Constant(I64, value)
+
+        def run(rows: int, start: Any, stop: Any) -> None:
+            with Loop(b, start, stop, integer(rows), []) as loop:
+                first_row = simd.at(b, py, b.mul(loop.i, d_))
+                places = [b.add(loop.i, integer(r)) for r in range(rows)]
+                with Loop(b, integer(0), n_groups_, integer(1), []) as groups:
+                    group = simd.at(b, pc, b.mul(groups.i, b.mul(d_, integer(w))))
+                    starts = [simd.at(b, first_row, b.mul(d_, integer(r))) for r in range(rows)]
+                    with Loop(b, integer(0), d_, integer(1), [zero] * rows) as features:
+                        c = simd.load(b, simd.at(b, group, b.mul(features.i, integer(w))), vtype)
+                        acc = []
+                        for row, s in zip(starts, features.values, strict=True):
+                            x = simd.splat(b, b.load(simd.at(b, row, features.i)), w)
+                            difference = b.fsub(x, c)
+                            acc.append(simd.fma(b, difference, difference, s))
+                        features.next(acc)
+                    with b.if_then(b.icmp_signed("==", groups.i, integer(0))):
+                        for place, s in zip(places, features.results, strict=True):
+                            to_seed = b.extract_element(s, ir.Constant(I32, 0))
+                            b.store(to_seed, simd.at(b, po, place))
+                            at_near = simd.at(b, pn, place)
+                            b.store(simd.minimum(b, to_seed, b.load(at_near)), at_near)
+                    at_sums = simd.at(b, ps, b.mul(groups.i, integer(w)))
+                    total = simd.load(b, at_sums, vtype)
+                    for place, s in zip(places, features.results, strict=True):
+                        gain = b.fsub(simd.splat(b, b.load(simd.at(b, pn, place)), w), s)
+                        weight = b.load(simd.at(b, pw, b.select(args[9], place, integer(0))))
+                        total = simd.fma(b, simd.maximum(b, gain, zero), simd.splat(b, weight, w), total)
+                    simd.store(b, total, at_sums)
+                    groups.next([])
+                loop.next([])
+
+        whole = b.mul(b.sdiv(n, integer(ways)), integer(ways))
+        run(ways, integer(0), whole)
+        run(1, whole, n)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, i8, i8, centers, i8, near, own, weights, types.boolean, sums), codegen
+
+
+@kernel
+def _pack_flat(X, lo, hi, scale, shift, y):
+    """Rows lo..hi of X, packed one after the other: shift (d,) IN, y (>= (hi - lo) * d,) float32 OUT."""
+    d = np.uint64(X.shape[1])
+    of = shift.dtype.type
+    place = np.uint64(0)
+    for i in range(np.uint64(lo), np.uint64(hi)):
+        for j in range(d):
+            y[place + j] = of(X[i, j]) * scale - shift[j]
+        place += d
+
+
+@kernel
+def fast_gains_lane(
+    width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_groups, gains,
+):  # fmt: skip
+    """Take the seed chosen last into account, and estimate the gains of candidates.
+
+    X (n, d) any dtype, weights (n,) int64 or (0,), center (1, d) float64: the seed, label: its number; pack_scale,
+    shift, square0, square1: how rows are packed, and the scale twice; relative, a, floor: bounds of the fast squared
+    distance: relative, of the root, absolute; weight_unit: a power of two to scale weights by; centers: as _add_gains
+    wants them, the seed first (NaN where there is none), n_groups IN;
+    counter (1,) int64, nearest_sq (n,) float64, labels (n,) int32, gains (n_groups * w,) float64 INOUT.
+    """
+    n, d = X.shape
+    w = len(width)
+    block = min(BLOCK_ROWS, max(6, BLOCK_VALUES // d // 6 * 6))
+    y = np.empty(block * d + 16, np.float32)
+    near, own = np.empty(block, np.float32), np.empty(block, np.float32)
+    limit = np.empty(block, np.float32)
+    weighted = weights.shape[0] > 0
+    counts = np.ones(block, np.float32)
+    sums = np.empty(n_groups * w, np.float32)
+    doubtful, unsure = np.empty(block + 1, np.int64), np.empty(block, np.uint8)
+    slots = np.zeros(WIDE_ROWS, np.int64)
+    terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
+    above, off, least = np.float32(1.0 + 2.0 * relative + 1e-6), np.float32(2.1 * a), np.float32(2.0 * a * a + floor)
+    while True:
+        lo = fetch_add(counter, block)
+        if lo >= n:
+            break
+        hi = min(lo + block, n)
+        count = np.uint64(hi - lo)
+        first = np.uint64(lo)
+        _pack_flat(X, lo, hi, pack_scale, shift, y)
+        for r in range(count):
+            near[r] = np.float32(nearest_sq[first + r] * square0 * square1)
+            limit[r] = near[r] * above + off * np.sqrt(near[r]) + least
+        if weighted:
+            for r in range(count):
+                counts[r] = np.float32(np.float64(weights[first + r]) * weight_unit)
+        sums[:] = np.float32(0.0)
+        _add_gains(width, y, hi - lo, d, centers, n_groups, near, own, counts, weighted, sums)
+        for c in range(n_groups * w):
+            gains[c] += np.float64(sums[c])
+        for r in range(count):
+            unsure[r] = own[r] <= limit[r]
+        found = 0
+        for r in range(hi - lo):
+            doubtful[found] = lo + r
+            found += unsure[r]
+        for p in range(0, found, WIDE_ROWS):
+            some = min(WIDE_ROWS, found - p)
+            pair_distances(X, doubtful[p:], slots, some, center, terms, values)
+            for e in range(some):
+                i = doubtful[p + e]
+                if values[e] < nearest_sq[i]:
+                    nearest_sq[i], labels[i] = values[e], label
