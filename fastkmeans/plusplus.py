@@ -26,7 +26,7 @@ from .data import Data, field_exponent, new_counter, power_pair
 from .kernels import candidates as kernels
 from .kernels import canonical, fast_gains, lloyd, parallel_seeding, simd
 from .kernels import seeding as draws
-from .passes import Frame, is_small
+from .passes import Frame, ahead, is_small
 
 LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
@@ -289,7 +289,9 @@ class Seeding:
             best = int(gains.argmax())
             doubtful = [c for c in doubtful if not gains[c] + errors[c] < gains[best] - errors[best]]
         # of equal candidates the first wins
-        different = [c for i, c in enumerate(doubtful) if not any((candidates[c] == candidates[b]).all() for b in doubtful[:i])]
+        different = [
+            c for i, c in enumerate(doubtful) if not any((candidates[c] == candidates[b]).all() for b in doubtful[:i])
+        ]
         winner = different[0]
         if len(different) > 1:
             totals = self._exact_gains(candidates[different])
@@ -331,6 +333,7 @@ class Seeding:
             # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
             shift = np.zeros_like(frame.shift) if single else frame.shift
             scale = frame.dtype.type(frame.scale)
+            tiled = np.tile(shift, -(-256 // data.d))
             a = float(frame.error[3])
             if not single:
                 a += 2.02 * unit * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
@@ -342,8 +345,8 @@ class Seeding:
             centers = np.ascontiguousarray(packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)).reshape(-1)
             shared = (
                 simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
-                self.labels[lo:hi], self.seeds[t : t + 1], label, scale, shift, frame.scale, frame.scale, relative, a,
-                floor, weight_unit, centers, n_groups,
+                self.labels[lo:hi], self.seeds[t : t + 1], label, scale, tiled, frame.scale, frame.scale, relative, a,
+                floor, weight_unit, centers, n_groups, *ahead(rows, 6),
             )  # fmt: skip
             threads.share(
                 self.n_lanes, parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane, shared, (gains,)

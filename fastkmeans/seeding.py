@@ -42,30 +42,43 @@ class WeightDraws:
     """Draws of rows by weight, with or without replacement, from prefix sums."""
 
     def __init__(self, data: Data, stream: Stream) -> None:
+        self.data = data
         self.stream = stream
-        weights = data.weights if data.weighted else np.ones(data.n, np.int64)
-        self.left = weights.copy()  # zero once taken and folded in
-        self.prefix = np.cumsum(self.left)
+        self.left: NDArray[np.int64] | None = None  # zero once taken and folded in; None: what the data says
+        self.prefix: NDArray[np.int64] | None = None  # None: every row weighs one
+        if data.weighted:
+            self.prefix = np.cumsum(data.weights)
         self.total = data.total_weight
         self.recent: list[int] = []  # rows taken since the prefix sums were made, ascending
         self.recent_weights: dict[int, int] = {}
 
+    def _weight(self, row: int) -> int:
+        if self.left is not None:
+            return int(self.left[row])
+        return int(self.data.weights[row]) if self.data.weighted else 1
+
+    def _row(self, target: int) -> int:
+        return target if self.prefix is None else int(np.searchsorted(self.prefix, target, side="right"))
+
     def draw(self) -> int:
         """The first row whose running weight exceeds a uniform integer."""
         target = self.stream.uniform(self.total)
-        row = int(np.searchsorted(self.prefix, target, side="right"))
+        row = self._row(target)
         while True:  # rows taken before it have no weight any more
             gone = sum(self.recent_weights[r] for r in self.recent[: bisect_right(self.recent, row)])
-            moved = int(np.searchsorted(self.prefix, target + gone, side="right"))
+            moved = self._row(target + gone)
             if moved == row:
                 return row
             row = moved
 
     def remove(self, row: int) -> None:
-        self.total -= int(self.left[row])
-        self.recent_weights[row] = int(self.left[row])
+        weight = self._weight(row)
+        self.total -= weight
+        self.recent_weights[row] = weight
         insort(self.recent, row)
         if len(self.recent) == REBUILD:
+            if self.left is None:
+                self.left = self.data.weights.copy() if self.data.weighted else np.ones(self.data.n, np.int64)
             self.left[self.recent] = 0
             self.prefix = np.cumsum(self.left)
             self.recent, self.recent_weights = [], {}

@@ -16,14 +16,15 @@ import math
 from typing import Any
 
 import numpy as np
-from numba.core import types
+from llvmlite import ir
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from . import simd
 from .canonical import GROUP, WIDE, WIDE_ROWS, _add_in_order, block_distances, group_values_plain, values_of_groups
 from .exact import LOW, add_weighted
 from .jit import kernel
-from .micro import CHUNK, ROWS, lanes_above, tile_values
+from .micro import CHUNK, ROWS, _rows_by_groups, lanes_above
 from .pack import load_row, tile_norms
 from .seeding import DIGITS
 from .simd import F32, F64, I64, Loop, fetch_add, float_bits
@@ -45,10 +46,10 @@ def _panel_values(typingctx, panel, centers, c0, d, out, o0):
         vtype = simd.vector(F64, 8)
         pp, pc, po = (simd.data(context, b, signature.args[i], args[i]) for i in (0, 1, 4))
         center, result = simd.at(b, pc, args[2]), simd.at(b, po, args[5])
-        zero, one = simd.const(vtype, 0.0), simd.ir.Constant(I64, 1)
-        with Loop(b, simd.ir.Constant(I64, 0), args[3], one, [zero, zero]) as loop:
+        zero, one = simd.const(vtype, 0.0), ir.Constant(I64, 1)
+        with Loop(b, ir.Constant(I64, 0), args[3], one, [zero, zero]) as loop:
             c = simd.splat(b, b.load(simd.at(b, center, loop.i)), 8)
-            here = simd.at(b, pp, b.mul(loop.i, simd.ir.Constant(I64, PANEL_ROWS)))
+            here = simd.at(b, pp, b.mul(loop.i, ir.Constant(I64, PANEL_ROWS)))
             sums = []
             for v, s in enumerate(loop.values):
                 difference = b.fsub(simd.load(b, simd.at(b, here, 8 * v), vtype), c)
@@ -221,17 +222,17 @@ def pair_square(typingctx, width, y, y0, q, q0, d):
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
-        zero, chunk = simd.const(vtype, 0.0), simd.ir.Constant(I64, CHUNK)
+        zero, chunk = simd.const(vtype, 0.0), ir.Constant(I64, CHUNK)
         py, pq = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 3))
         row, other = simd.at(b, py, args[2]), simd.at(b, pq, args[4])
-        n_chunks = b.udiv(b.add(args[5], simd.ir.Constant(I64, CHUNK - 1)), chunk)
+        n_chunks = b.udiv(b.add(args[5], ir.Constant(I64, CHUNK - 1)), chunk)
         n_sums = max(1, 16 // w)
-        nought, one = simd.ir.Constant(I64, 0), simd.ir.Constant(I64, 1)
+        nought, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
         with Loop(b, nought, n_chunks, one, [zero] * n_sums) as chunks:
-            place = b.mul(chunks.i, simd.ir.Constant(I64, ROWS * CHUNK))
+            place = b.mul(chunks.i, ir.Constant(I64, ROWS * CHUNK))
             left = b.sub(args[5], b.mul(chunks.i, chunk))
             count = b.select(b.icmp_signed("<", left, chunk), left, chunk)
-            with Loop(b, nought, count, simd.ir.Constant(I64, n_sums * w), list(chunks.values)) as features:
+            with Loop(b, nought, count, ir.Constant(I64, n_sums * w), list(chunks.values)) as features:
                 here = b.add(place, features.i)
                 sums = []
                 for v, s in enumerate(features.values):
@@ -248,6 +249,76 @@ def pair_square(typingctx, width, y, y0, q, q0, d):
 
     i8 = types.int64
     return types.float32(width, y, i8, q, i8, i8), codegen
+
+
+@intrinsic
+def tile_masks(typingctx, width, y, c, h, d, n_groups, thresholds, masks, totals):
+    """Bit q of masks[r] (int64) is kept where the fast value of row r of a tile and candidate q reaches thresholds[r].
+
+    y, c, h, d, n_groups, totals: as micro.assign_tile; thresholds (ROWS,) float32 IN, masks (ROWS,) int64 INOUT.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        t = signature.args
+        py, pc, ph, pl, pm, pt = (simd.data(context, b, t[i], args[i]) for i in (1, 2, 3, 6, 7, 8))
+        d_, n = args[4], args[5]
+        rows = 6 if w == 8 else ROWS
+        nought = ir.Constant(I64, 0)
+        found = cgutils.alloca_once(b, ir.ArrayType(I64, ROWS))
+        for r in range(ROWS):
+            b.store(nought, b.gep(found, [nought, ir.Constant(I64, r)]))
+
+        def run(groups: int, start: Any, stop: Any) -> None:
+            with Loop(b, start, stop, ir.Constant(I64, groups), []) as loop:
+                first = b.mul(loop.i, ir.Constant(I64, w))
+                c_group = simd.at(b, pc, b.mul(first, d_))
+                h_group = simd.at(b, ph, first)
+                norms = [simd.load(b, simd.at(b, h_group, g * w), vtype) for g in range(groups)]
+                for r0 in range(0, ROWS, rows):
+                    values = _rows_by_groups(b, rows, norms, simd.at(b, py, r0 * CHUNK), c_group, d_, w, pt)
+                    for r in range(rows):
+                        limit = simd.splat(b, b.load(simd.at(b, pl, r0 + r)), w)
+                        bits = nought
+                        for g in range(groups):
+                            reached = b.fcmp_ordered(">=", values[r * groups + g], limit)
+                            lanes = b.zext(b.bitcast(reached, ir.IntType(w)), I64)
+                            bits = b.or_(bits, b.shl(lanes, ir.Constant(I64, g * w)))
+                        place = b.gep(found, [nought, ir.Constant(I64, r0 + r)])
+                        b.store(b.or_(b.load(place), b.shl(bits, first)), place)
+                loop.next([])
+
+        even = b.and_(n, ir.Constant(I64, -2))
+        run(2, nought, even)
+        run(1, even, n)
+        for r in range(ROWS):
+            place = simd.at(b, pm, r)
+            b.store(b.and_(b.load(place), b.load(b.gep(found, [nought, ir.Constant(I64, r)]))), place)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, y, c, h, i8, i8, thresholds, masks, totals), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, mask):
+    """Number of the lowest bit that is set; mask (int64) must not be 0."""
+
+    def codegen(context, b, signature, args):
+        return simd.call(b, "llvm.cttz.i64", I64, [args[0], ir.Constant(ir.IntType(1), 1)])
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def count_bits(typingctx, mask):
+    """How many bits of an int64 are set."""
+
+    def codegen(context, b, signature, args):
+        return simd.call(b, "llvm.ctpop.i64", I64, [args[0]])
+
+    return types.int64(types.int64), codegen
 
 
 @kernel
@@ -345,7 +416,8 @@ def candidates_lane(
     n_groups = halves.shape[0] // w
     tile = (d + CHUNK - 1) // CHUNK * ROWS * CHUNK
     y, squares = np.empty(tile, np.float32), np.empty(ROWS, np.float32)
-    fast, totals = np.empty(ROWS * n_groups * w, np.float32), np.empty(ROWS * 2 * w, np.float32)
+    totals = np.empty(ROWS * 2 * w, np.float32)
+    reached, limits, kept = np.empty(ROWS), np.empty(ROWS, np.float32), np.empty(ROWS, np.int64)
     visited, masks = np.empty(VISIT, np.int64), np.empty(VISIT, np.int64)
     pair_rows, pair_slots = np.empty(WIDE_ROWS, np.int64), np.empty(WIDE_ROWS, np.int64)
     terms, sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
@@ -371,23 +443,19 @@ def candidates_lane(
             mask &= (np.int64(1) << M) - 1
             visited[n_visited], masks[n_visited] = i, mask
             n_visited += 1
-            left = mask
-            while left != 0:
-                left &= left - 1
-                n_left += 1
+            n_left += count_bits(mask)
         if narrow:
             for v in range(n_visited):
-                i, mask, q = visited[v], masks[v], 0
+                i, mask = visited[v], masks[v]
                 while mask != 0:
-                    if mask & 1:
-                        s = 0.0
-                        for j in range(d):
-                            t = np.float64(X[i, j]) - candidates[q, j]
-                            s += t * t
-                        if s < nearest_sq[i]:
-                            record(offset + i, first_slot + q, s, entry_rows, entry_slots, entry_values, count)
-                    mask = np.int64(np.uint64(mask) >> np.uint64(1))
-                    q += 1
+                    q = lowest_bit(mask)
+                    mask &= mask - 1
+                    s = 0.0
+                    for j in range(d):
+                        t = np.float64(X[i, j]) - candidates[q, j]
+                        s += t * t
+                    if s < nearest_sq[i]:
+                        record(offset + i, first_slot + q, s, entry_rows, entry_slots, entry_values, count)
             continue
         dense = n_left > DENSE * n_visited * M
         n_pairs = 0
@@ -395,44 +463,45 @@ def candidates_lane(
             rows = min(ROWS, n_visited - v0)
             pack_rows(X, visited, v0, rows, pack_scale, shift, y, 0)
             tile_norms(width, y, 0, d, squares, 0)
-            if dense:
-                tile_values(width, y, 0, groups, halves, d, n_groups, fast, 0, totals)
             for r in range(rows):
-                i, mask = visited[v0 + r], masks[v0 + r]
-                square = np.float64(squares[r]) * (1.0 + error[5]) + error[4]
-                length = math.sqrt(square)
-                reach = nearest_sq[i] * square0 * square1 * (1.0 + 1e-6)
-                if dense:
-                    m = min(length + math.sqrt(reach), largest)
+                reached[r] = nearest_sq[visited[v0 + r]] * square0 * square1 * (1.0 + 1e-6)
+                kept[r] = masks[v0 + r]
+            for r in range(rows, ROWS):
+                reached[r], kept[r] = 0.0, 0
+            if dense:
+                for r in range(ROWS):
+                    square = np.float64(squares[r]) * (1.0 + error[5]) + error[4]
+                    length, reach = math.sqrt(square), reached[r]
+                    root = length + math.sqrt(reach)
+                    m = root if root < largest else largest
                     slack = 1.01 * (
                         error[0] * (length * m + 0.5 * m * m) + error[1] * reach + error[2] + error[3] * (length + m)
                     )
                     below = np.float64(squares[r]) * (1.0 - error[5])
-                    threshold = np.float32(0.5 * (below - reach) - slack - 1e-6 * abs(below - reach))
-                    found = np.int64(0)
-                    for g in range(n_groups):
-                        found |= lanes_above(width, fast, (r * n_groups + g) * w, threshold) << (g * w)
-                    mask &= found
-                    limit = np.float32(0.0)
-                else:
-                    root = math.sqrt(reach + 8.0 * error[2]) + unit * (length + largest) + error[3]
-                    limit = np.float32(root * root * (1.0 + 2.0 * relative) + error[2])
-                q = 0
+                    limits[r] = np.float32(0.5 * (below - reach) - slack - 1e-6 * abs(below - reach))
+                tile_masks(width, y, groups, halves, d, n_groups, limits, kept, totals)
+            else:
+                for r in range(ROWS):
+                    length = math.sqrt(np.float64(squares[r]) * (1.0 + error[5]) + error[4])
+                    root = math.sqrt(reached[r] + 8.0 * error[2]) + unit * (length + largest) + error[3]
+                    limits[r] = np.float32(root * root * (1.0 + 2.0 * relative) + error[2])
+            for r in range(rows):
+                i, mask = visited[v0 + r], kept[r]
                 while mask != 0:
-                    if mask & 1 and (
-                        dense
-                        or pair_square(width, y, r * CHUNK, tiles, q // ROWS * tile + q % ROWS * CHUNK, d) <= limit
-                    ):
-                        pair_rows[n_pairs], pair_slots[n_pairs] = i, q
-                        n_pairs += 1
-                        if n_pairs == WIDE_ROWS:
-                            _decide(
-                                X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms,
-                                sums, entry_rows, entry_slots, entry_values, count,
-                            )  # fmt: skip
-                            n_pairs = 0
-                    mask = np.int64(np.uint64(mask) >> np.uint64(1))
-                    q += 1
+                    q = lowest_bit(mask)
+                    mask &= mask - 1
+                    if not dense:
+                        at_q = q // ROWS * tile + q % ROWS * CHUNK
+                        if pair_square(width, y, r * CHUNK, tiles, at_q, d) > limits[r]:
+                            continue
+                    pair_rows[n_pairs], pair_slots[n_pairs] = i, q
+                    n_pairs += 1
+                    if n_pairs == WIDE_ROWS:
+                        _decide(
+                            X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms, sums,
+                            entry_rows, entry_slots, entry_values, count,
+                        )  # fmt: skip
+                        n_pairs = 0
         if n_pairs > 0:
             _decide(
                 X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms, sums,

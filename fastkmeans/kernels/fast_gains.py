@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from . import simd
 from .candidates import pair_distances
@@ -24,16 +24,18 @@ from .jit import kernel
 from .simd import F32, I32, I64, Loop, fetch_add
 
 BLOCK_VALUES = 4096  # packed values of a block: 16 KiB
+VISIT = 1152  # rows a lane takes at a time, or a little more
 BLOCK_ROWS = 1026  # and its rows at most: a lane adds up so many numbers before float64 takes over
 
 
 @intrinsic
-def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, weights, weighted, sums):
+def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, weights, sums, ahead, step):
     """Add up, over rows, by how much the present distance of each exceeds that to every candidate.
 
     y: packed rows [row][d]; centers: packed [group][d][w], lane 0 of the first group a seed that `near` does not know of
     yet; near (float32): squared distance of every row to the nearest of the others INOUT; own: its distance to that
-    seed OUT; weights (float32) count where `weighted` is set, else weights[0]; sums [group][w] float32 INOUT.
+    seed OUT; weights (float32) count; sums [group][w] float32 INOUT;
+    ahead, step: address to fetch from meanwhile, and bytes per feature of 6 rows.
     """
 
     def codegen(context, b, signature, args):
@@ -41,7 +43,7 @@ def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, wei
         vtype = simd.vector(F32, w)
         zero = simd.const(vtype, 0.0)
         t = signature.args
-        py, pc, pn, po, pw, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 7, 8, 10))
+        py, pc, pn, po, pw, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 7, 8, 9))
         n, d_, n_groups_ = args[2], args[3], args[5]
         ways = 6
 
@@ -54,8 +56,12 @@ def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, wei
                 places = [b.add(loop.i, integer(r)) for r in range(rows)]
                 with Loop(b, integer(0), n_groups_, integer(1), []) as groups:
                     group = simd.at(b, pc, b.mul(groups.i, b.mul(d_, integer(w))))
+                    # only the first group has anything to fetch; the others ask for one line again and again
+                    step = b.select(b.icmp_signed("==", groups.i, integer(0)), args[11], integer(0))
+                    following = b.add(args[10], b.mul(b.mul(b.udiv(loop.i, integer(6)), d_), args[11]))
                     starts = [simd.at(b, first_row, b.mul(d_, integer(r))) for r in range(rows)]
                     with Loop(b, integer(0), d_, integer(1), [zero] * rows) as features:
+                        simd.prefetch(b, b.add(following, b.mul(features.i, step)))
                         c = simd.load(b, simd.at(b, group, b.mul(features.i, integer(w))), vtype)
                         acc = []
                         for row, s in zip(starts, features.values, strict=True):
@@ -69,13 +75,18 @@ def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, wei
                             b.store(to_seed, simd.at(b, po, place))
                             at_near = simd.at(b, pn, place)
                             b.store(simd.minimum(b, to_seed, b.load(at_near)), at_near)
-                    at_sums = simd.at(b, ps, b.mul(groups.i, integer(w)))
-                    total = simd.load(b, at_sums, vtype)
+                    gained = []
                     for place, s in zip(places, features.results, strict=True):
                         gain = b.fsub(simd.splat(b, b.load(simd.at(b, pn, place)), w), s)
-                        weight = b.load(simd.at(b, pw, b.select(args[9], place, integer(0))))
-                        total = simd.fma(b, simd.maximum(b, gain, zero), simd.splat(b, weight, w), total)
-                    simd.store(b, total, at_sums)
+                        weight = simd.splat(b, b.load(simd.at(b, pw, place)), w)
+                        gained.append(b.fmul(simd.maximum(b, gain, zero), weight))
+                    while len(gained) > 1:
+                        gained = [
+                            b.fadd(*gained[i : i + 2]) if i + 1 < len(gained) else gained[i]
+                            for i in range(0, len(gained), 2)
+                        ]
+                    at_sums = simd.at(b, ps, b.mul(groups.i, integer(w)))
+                    simd.store(b, b.fadd(simd.load(b, at_sums, vtype), gained[0]), at_sums)
                     groups.next([])
                 loop.next([])
 
@@ -85,12 +96,23 @@ def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, wei
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, y, i8, i8, centers, i8, near, own, weights, types.boolean, sums), codegen
+    return types.void(width, y, i8, i8, centers, i8, near, own, weights, sums, i8, i8), codegen
 
 
 @kernel
-def _pack_flat(X, lo, hi, scale, shift, y):
-    """Rows lo..hi of X, packed one after the other: shift (d,) IN, y (>= (hi - lo) * d,) float32 OUT."""
+def _pack_contiguous(X, lo, hi, scale, tiled_shift, y):
+    d = X.shape[1]
+    of = tiled_shift.dtype.type
+    flat = X.reshape(-1)
+    n, period = (hi - lo) * d, tiled_shift.shape[0]
+    for q in range(0, n, period):
+        start, place = np.uint64(lo * d + q), np.uint64(q)
+        for e in range(np.uint64(min(period, n - q))):
+            y[place + e] = of(flat[start + e]) * scale - tiled_shift[e]
+
+
+@kernel
+def _pack_strided(X, lo, hi, scale, shift, y):
     d = np.uint64(X.shape[1])
     of = shift.dtype.type
     place = np.uint64(0)
@@ -100,22 +122,48 @@ def _pack_flat(X, lo, hi, scale, shift, y):
         place += d
 
 
+def pack_flat(X, lo, hi, scale, tiled_shift, y):
+    """Rows lo..hi of X, packed one after the other.
+
+    X (n, d) any dtype, tiled_shift (m * d,) float32 or float64: the shift of every feature, m times over IN,
+    y (>= (hi - lo) * d,) float32 OUT.
+    """
+    _pack_strided(X, lo, hi, scale, tiled_shift, y)
+
+
+@overload(pack_flat, jit_options={"nogil": True, "error_model": "numpy"})
+def _pack_flat(X, lo, hi, scale, tiled_shift, y):
+    """Chosen by the layout in the array's type."""
+    if X.layout == "C":
+
+        def implementation(X, lo, hi, scale, tiled_shift, y):
+            _pack_contiguous(X, lo, hi, scale, tiled_shift, y)
+    else:
+
+        def implementation(X, lo, hi, scale, tiled_shift, y):
+            _pack_strided(X, lo, hi, scale, tiled_shift, y)
+
+    return implementation
+
+
 @kernel
 def fast_gains_lane(
     width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
-    floor, weight_unit, centers, n_groups, gains,
+    floor, weight_unit, centers, n_groups, ahead, step, gains,
 ):  # fmt: skip
     """Take the seed chosen last into account, and estimate the gains of candidates.
 
     X (n, d) any dtype, weights (n,) int64 or (0,), center (1, d) float64: the seed, label: its number; pack_scale,
     shift, square0, square1: how rows are packed, and the scale twice; relative, a, floor: bounds of the fast squared
     distance: relative, of the root, absolute; weight_unit: a power of two to scale weights by; centers: as _add_gains
-    wants them, the seed first (NaN where there is none), n_groups IN;
+    wants them, the seed first (NaN where there is none), n_groups; ahead, step: address of X and bytes of 6 rows
+    per feature to prefetch, or 0 IN;
     counter (1,) int64, nearest_sq (n,) float64, labels (n,) int32, gains (n_groups * w,) float64 INOUT.
     """
     n, d = X.shape
     w = len(width)
     block = min(BLOCK_ROWS, max(6, BLOCK_VALUES // d // 6 * 6))
+    visit = (VISIT + block - 1) // block * block
     y = np.empty(block * d + 16, np.float32)
     near, own = np.empty(block, np.float32), np.empty(block, np.float32)
     limit = np.empty(block, np.float32)
@@ -127,33 +175,35 @@ def fast_gains_lane(
     terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     above, off, least = np.float32(1.0 + 2.0 * relative + 1e-6), np.float32(2.1 * a), np.float32(2.0 * a * a + floor)
     while True:
-        lo = fetch_add(counter, block)
-        if lo >= n:
+        start = fetch_add(counter, visit)
+        if start >= n:
             break
-        hi = min(lo + block, n)
-        count = np.uint64(hi - lo)
-        first = np.uint64(lo)
-        _pack_flat(X, lo, hi, pack_scale, shift, y)
-        for r in range(count):
-            near[r] = np.float32(nearest_sq[first + r] * square0 * square1)
-            limit[r] = near[r] * above + off * np.sqrt(near[r]) + least
-        if weighted:
+        for lo in range(start, min(start + visit, n), block):
+            hi = min(lo + block, n)
+            count = np.uint64(hi - lo)
+            first = np.uint64(lo)
+            pack_flat(X, lo, hi, pack_scale, shift, y)
             for r in range(count):
-                counts[r] = np.float32(np.float64(weights[first + r]) * weight_unit)
-        sums[:] = np.float32(0.0)
-        _add_gains(width, y, hi - lo, d, centers, n_groups, near, own, counts, weighted, sums)
-        for c in range(n_groups * w):
-            gains[c] += np.float64(sums[c])
-        for r in range(count):
-            unsure[r] = own[r] <= limit[r]
-        found = 0
-        for r in range(hi - lo):
-            doubtful[found] = lo + r
-            found += unsure[r]
-        for p in range(0, found, WIDE_ROWS):
-            some = min(WIDE_ROWS, found - p)
-            pair_distances(X, doubtful[p:], slots, some, center, terms, values)
-            for e in range(some):
-                i = doubtful[p + e]
-                if values[e] < nearest_sq[i]:
-                    nearest_sq[i], labels[i] = values[e], label
+                near[r] = np.float32(nearest_sq[first + r] * square0 * square1)
+                limit[r] = near[r] * above + off * np.sqrt(near[r]) + least
+            if weighted:
+                for r in range(count):
+                    counts[r] = np.float32(np.float64(weights[first + r]) * weight_unit)
+            following = ahead + hi * d * (step // 6)
+            sums[:] = np.float32(0.0)
+            _add_gains(width, y, hi - lo, d, centers, n_groups, near, own, counts, sums, following, step)
+            for c in range(n_groups * w):
+                gains[c] += np.float64(sums[c])
+            for r in range(count):
+                unsure[r] = own[r] <= limit[r]
+            found = 0
+            for r in range(hi - lo):
+                doubtful[found] = lo + r
+                found += unsure[r]
+            for p in range(0, found, WIDE_ROWS):
+                some = min(WIDE_ROWS, found - p)
+                pair_distances(X, doubtful[p:], slots, some, center, terms, values)
+                for e in range(some):
+                    i = doubtful[p + e]
+                    if values[e] < nearest_sq[i]:
+                        nearest_sq[i], labels[i] = values[e], label

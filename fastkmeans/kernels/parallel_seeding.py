@@ -63,10 +63,10 @@ def candidates_parallel(
 @kernel(parallel=True)
 def fast_gains_parallel(
     n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
-    floor, weight_unit, centers, n_groups, gains,
+    floor, weight_unit, centers, n_groups, ahead, step, gains,
 ):  # fmt: skip
     for lane in prange(n):
         fast_gains_lane(
             width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
-            relative, a, floor, weight_unit, centers, n_groups, gains[lane],
+            relative, a, floor, weight_unit, centers, n_groups, ahead, step, gains[lane],
         )  # fmt: skip
