@@ -2,9 +2,9 @@
 
 What is drawn.  The potential of a row is the integer ``weight * rint(distance_sq / 2**g)``.  Potentials are frozen at
 times, with a grid 50 bits below the largest distance.  A proposal is a uniform integer below their sum; the running sum
-says which row it falls on, and how far inside the row's frozen potential.  The row is accepted if that is less than its
-potential *now*, which makes the chance of every row proportional to the latter, exactly.  After `MISSES` refusals the
-potentials are frozen anew.  Each step draws 2 + floor(ln k) rows that way and keeps the one that lowers the sum of the
+says which row it falls on, and how far inside the frozen potential of a unit of the row's weight.  The row is accepted
+if that is less than what such a unit has *now*, which makes the chance of every row proportional to its potential now,
+exactly, and a weight the same as repetition.  After `MISSES` refusals the potentials are frozen anew.  Each step draws 2 + floor(ln k) rows that way and keeps the one that lowers the sum of the
 potentials most, the first of equal ones.
 
 Why so.  Proposals depend on what was frozen, not on the last step's choice, so those of several steps are evaluated in
@@ -30,6 +30,8 @@ from .passes import Frame, ahead, is_small
 
 LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
+LIST_ROOM = 4096  # entries there is room for at least
+DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
 
 
@@ -84,21 +86,20 @@ class Frozen:
         self.total = total
         return True
 
-    def propose(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
-        """Rows that pairs of words stand for, and how far inside a row's potential each lies, in two words."""
+    def propose(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows that pairs of words stand for, and how far inside the potential of a unit of weight each lies."""
         blocks, left = [], []
         for high, low in words.tolist():
             target = ((high << 64 | low) * self.total) >> 128
             block = bisect_right(self.prefix, target)
             blocks.append(block)
             left.append(target - (self.prefix[block - 1] if block else 0))
-        rows = np.empty(len(words), np.int64)
+        rows, inside = np.empty(len(words), np.int64), np.empty(len(words), np.int64)
         above = np.array([t >> 64 for t in left], np.uint64)
         below = np.array([t & (2**64 - 1) for t in left], np.uint64)
-        draws.locate_all(
-            self.nearest_sq, self.data.weights, np.array(blocks, np.int64), *self.scale, rows, above, below
-        )
-        return rows, above, below
+        numbers = np.array(blocks, np.int64)
+        draws.locate_all(self.nearest_sq, self.data.weights, numbers, *self.scale, above, below, rows, inside)
+        return rows, inside
 
 
 class Seeding:
@@ -127,17 +128,21 @@ class Seeding:
         self.labels = np.zeros(data.n, np.int32)
         self.chosen = np.empty(n_clusters, np.int64)
         self.seeds = np.empty((n_clusters, data.d))
-        self.state = np.zeros(5, np.int64)
+        self.state = np.zeros(4, np.int64)
         self.taken = np.empty(n_candidates, np.int64)
         self.frozen = Frozen(data)
         self.frames: dict[bool, Frame] = {}
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
-        self.room = max(64, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
+        self.room = max(LIST_ROOM, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
         self.entries: tuple[NDArray[Any], ...] = ()
         # a visit that lists nothing costs one chain of differences a row and group; a list, some hundred cycles an entry
-        n_groups = -(-(n_candidates + 1) // self.width)
         entry = GROWTH * n_candidates * (1.2 * data.d + 100.0)
-        self.direct_until = 2 if self.plain else int(entry / (0.9 * data.d * n_groups + 12.0))
+        if data.d < fast_gains.FEW:
+            visit = (n_candidates + 1) * (0.12 * data.d + 0.2) + 8.0
+        else:
+            visit = 0.9 * data.d * -(-(n_candidates + 1) // self.width) + 12.0
+        self.direct_until = 2 if self.plain else int(entry / visit)
+        self.redo_until = 0  # steps before this one had no room for lists
         self.unsettled = False  # whether nearest_sq does not know of the last seed yet
         self._forget()
         self._choose(first)
@@ -147,7 +152,7 @@ class Seeding:
     def _forget(self) -> None:
         """Nothing is proposed."""
         self.rows = np.empty(0, np.int64)
-        self.above, self.below = np.empty(0, np.uint64), np.empty(0, np.uint64)
+        self.inside = np.empty(0, np.int64)
         self.slots = np.empty(0, np.int32)  # which list belongs to a proposal; -1 where it was not evaluated
         self.kept = 0  # of the first ones, the words are used up already
         self.starts = np.zeros(1, np.int64)
@@ -160,7 +165,7 @@ class Seeding:
             X, seed = self.data.points.take(self.rows), self.seeds[t]
             draws.bring_nearer(X, self.rows, seed, np.int32(t), self.nearest_sq, self.labels)
         flags = np.empty(len(self.rows), np.uint8)
-        draws.accepted(self.rows, self.above, self.below, self.nearest_sq, self.data.weights, *self.frozen.scale, flags)
+        draws.accepted(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, flags)
         return flags
 
     def _propose(self, wanted: int) -> None:
@@ -174,10 +179,8 @@ class Seeding:
             known = len(self.rows) - self.kept
             count = wanted - found
             words = self.stream.look(known + count)[known:]
-            rows, above, below = self.frozen.propose(words)
-            self.rows = np.concatenate([self.rows, rows])
-            self.above = np.concatenate([self.above, above])
-            self.below = np.concatenate([self.below, below])
+            rows, inside = self.frozen.propose(words)
+            self.rows, self.inside = np.concatenate([self.rows, rows]), np.concatenate([self.inside, inside])
             self.slots = np.concatenate([self.slots, np.full(count, -1, np.int32)])
 
     def _drop(self, count: int, pending: NDArray[np.int64] | None = None) -> None:
@@ -192,11 +195,10 @@ class Seeding:
         else:
             keep = pending
             self.kept = len(pending)
-        self.rows, self.above, self.below = self.rows[keep], self.above[keep], self.below[keep]
+        self.rows, self.inside = self.rows[keep], self.inside[keep]
         self.slots = self.slots[keep]
         if pending is not None:
-            self.above[:] = 0  # accepted as long as anything is left, as it is until the next choice
-            self.below[:] = 0
+            self.inside[:] = 0  # accepted as long as anything is left, as it is until the next choice
 
     # -- steps --------------------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -224,7 +226,11 @@ class Seeding:
         total_room = self.n_lanes * self.room
         per_candidate = GROWTH * self.data.n / t
         together = min(kernels.MANY, (self.k - t) * self.L, int(total_room / per_candidate))
-        if together < self.L or t < self.direct_until:
+        # a list for one step alone costs more than it saves
+        direct = t < self.direct_until or together < min(2, self.k - t) * self.L
+        if DIRECT is not None and t >= self.redo_until and self.L <= kernels.MANY:
+            direct, together = DIRECT, max(together, self.L)
+        if direct:
             self._propose(self.L)
             self._step_directly()
             return
@@ -233,10 +239,11 @@ class Seeding:
             together = together // self.L * self.L
         self._propose(together)
         if not self._evaluate():
-            self.direct_until = t + 1 + t // 4
+            self.direct_until = max(self.direct_until, t + 1 + t // 4)
+            self.redo_until = t + 1
             return
         draws.advance(
-            self.rows, self.above, self.below, self.slots, self.L, self.k, *self.frozen.scale, self.data.weights,
+            self.rows, self.inside, self.slots, self.L, self.k, *self.frozen.scale, self.data.weights,
             self.starts, self.list_rows, self.list_values, self.nearest_sq, self.labels, self.chosen, self.state,
             self.taken,
         )  # fmt: skip
@@ -274,8 +281,7 @@ class Seeding:
     def _step_directly(self) -> None:
         """One step that lists nothing: fast sums of gains, exact ones where those leave a doubt."""
         count = draws.collect(
-            self.rows, self.above, self.below, self.nearest_sq, self.data.weights, *self.frozen.scale, self.L,
-            self.state, self.taken,
+            self.rows, self.inside, self.nearest_sq, *self.frozen.scale, self.L, self.state, self.taken
         )  # fmt: skip
         if count < self.L:
             return  # to be frozen anew
@@ -325,7 +331,8 @@ class Seeding:
         weight_unit = math.ldexp(1.0, -heaviest.bit_length())
         unit = 2.0**-24
         relative = 1.01 * (data.d + 4) * unit
-        gains = np.zeros((self.n_lanes, n_groups * w))
+        by_rows = data.d < fast_gains.FEW
+        gains = np.zeros((self.n_lanes, L + 1 if by_rows else n_groups * w))
         label = np.int32(t if self.unsettled else 0)
         for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
             single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
@@ -342,15 +349,19 @@ class Seeding:
             if self.unsettled:
                 packed[0] = self.seeds[t].astype(frame.dtype) * scale - shift
             packed[1 : L + 1] = candidates.astype(frame.dtype) * scale - shift
-            centers = np.ascontiguousarray(packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)).reshape(-1)
+            if by_rows:
+                centers = (packed[: L + 1].reshape(-1), L + 1)
+                kernel_pair = (parallel_seeding.panel_gains_parallel, fast_gains.panel_gains_lane)
+            else:
+                by_group = packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)
+                centers = (np.ascontiguousarray(by_group).reshape(-1), n_groups)
+                kernel_pair = (parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane)
             shared = (
                 simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
                 self.labels[lo:hi], self.seeds[t : t + 1], label, scale, tiled, frame.scale, frame.scale, relative, a,
-                floor, weight_unit, centers, n_groups, *ahead(rows, 6),
+                floor, weight_unit, *centers, *ahead(rows, 3 * w if by_rows else 6),
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane, shared, (gains,)
-            )
+            threads.share(self.n_lanes, *kernel_pair, shared, (gains,))
         self.unsettled = False
         totals = gains.sum(axis=0)[1 : L + 1]
         if L == 0:

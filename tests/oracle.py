@@ -11,6 +11,7 @@ Words used throughout: ``X`` (n, d) rows, ``C`` (k, d) centers, ``W`` (n,) Pytho
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from fractions import Fraction
@@ -293,27 +294,28 @@ def kmeans_plusplus(X, weights, k, seed, n_trials=None):
     def words():
         return rng.integers(0, 2**64, size=2, dtype=np.uint64)
 
-    def masses(distances, g):
+    def potentials(distances, g):
+        """Of one unit of each row's weight."""
         P = np.full(len(W), 0, dtype=object)
-        P[present] = W[present] * on_grid(distances[present], g)
+        P[present] = on_grid(distances[present], g)
         return P
 
     chosen = [pick(W, uniform(sum(W), words()))]
     D = canonical(X, X[chosen])[:, 0]
-    refused, stale = 16, True
+    refused = 16
     while len(chosen) < k:
         candidates = []
+        now = potentials(D, g) if refused < 16 else None
         while len(candidates) < n_trials:
             if refused == 16:
                 if D[present].max() == 0:
                     break
                 g, refused = max(int(exponent(D[present].max())) - 50, -1074), 0
-                F, stale = masses(D, g), True
-            if stale:
-                P, prefix, stale = masses(D, g), [0, *itertools.accumulate(F)], False
+                frozen = now = potentials(D, g)
+                prefix = [0, *itertools.accumulate(W * frozen)]
             r = uniform(prefix[-1], words())
-            i = pick(F, r)
-            if r - prefix[i] < P[i]:
+            i = bisect.bisect_right(prefix, r) - 1
+            if (r - prefix[i]) % frozen[i] < now[i]:
                 candidates.append(i)
             else:
                 refused += 1
@@ -321,10 +323,10 @@ def kmeans_plusplus(X, weights, k, seed, n_trials=None):
             chosen.append(pick(W, uniform(sum(W), words())))
             continue
         shorter = [np.minimum(D, canonical(X, X[i : i + 1])[:, 0]) for i in candidates]
-        potentials = [sum(masses(s, g)) for s in shorter]
-        best = potentials.index(min(potentials))
+        sums = [sum(W * potentials(s, g)) for s in shorter]
+        best = sums.index(min(sums))
         chosen.append(candidates[best])
-        D, stale = shorter[best], True
+        D = shorter[best]
     return chosen
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from numba import prange
 
 from .candidates import candidates_lane, gains_lane, nearer_lane, plain_candidates_lane, spacing_lane
-from .fast_gains import fast_gains_lane
+from .fast_gains import fast_gains_lane, panel_gains_lane
 from .jit import kernel
 from .seeding import freeze_lane
 
@@ -69,4 +69,16 @@ def fast_gains_parallel(
         fast_gains_lane(
             width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
             relative, a, floor, weight_unit, centers, n_groups, ahead, step, gains[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def panel_gains_parallel(
+    n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_centers, ahead, step, gains,
+):  # fmt: skip
+    for lane in prange(n):
+        panel_gains_lane(
+            width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
+            relative, a, floor, weight_unit, centers, n_centers, ahead, step, gains[lane],
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """Kernels of k-means++ that look at rows one number at a time: draws, gains, and the steps themselves.
 
 The potential of a row is the integer ``weight * rint(distance_sq * 2**-g)``.  Rows are proposed by potentials that were
-frozen some steps ago and accepted with the share of it that is left, so that proposals of several steps are known, and
+frozen some steps ago and accepted with the share that is left of them, so that proposals of several steps are known, and
 evaluated, in advance.  Evaluation leaves one list per candidate, of rows it comes nearer to and their distances;
 `advance` takes steps from these lists alone.
 """
@@ -18,7 +18,7 @@ BITS = 50  # of a row's potential without its weight: sums of BLOCK of them stay
 DIGITS = 4  # of 32 bits, of a potential: 50 bits of value times 62 of weight
 BLOCK = 1024  # rows whose frozen potential is kept as one number
 MISSES = 16  # proposals that may be refused before the potentials are frozen anew
-CHOSEN, CURSOR, MISSED, PENDING, EXHAUSTED = range(5)  # of the state of `advance`
+CHOSEN, CURSOR, MISSED, PENDING = range(4)  # of the state of `advance`
 
 
 @kernel
@@ -87,13 +87,33 @@ def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
 
 
 @kernel
-def locate_all(frozen_sq, weights, blocks, scale0, scale1, rows, high, low):
-    """`locate` for targets high, low (m,) uint64 INOUT within blocks (m,) int64 IN; rows (m,) int64 OUT."""
+def remainder(high, low, divisor):
+    """``(high * 2**64 + low) % divisor``: uint64, 0 < divisor < 2**62 int64; returns int64."""
+    d = np.uint64(divisor)
+    rest = high % d
+    if high == 0:
+        return np.int64(low % d)
+    for bit in range(63, -1, -1):
+        rest = (rest << np.uint64(1)) | ((low >> np.uint64(bit)) & np.uint64(1))
+        if rest >= d:
+            rest -= d
+    return np.int64(rest)
+
+
+@kernel
+def locate_all(frozen_sq, weights, blocks, scale0, scale1, high, low, rows, inside):
+    """Where targets fall: rows, and how far inside the potential that one unit of the row's weight has.
+
+    blocks (m,) int64, high, low (m,) uint64: block of each target, and the target less all blocks before it IN;
+    rows, inside (m,) int64 OUT.
+    """
     n = frozen_sq.shape[0]
     for p in range(blocks.shape[0]):
         lo = blocks[p] * BLOCK
         hi = min(lo + BLOCK, n)
-        rows[p], high[p], low[p] = locate(frozen_sq, weights, lo, hi, scale0, scale1, high[p], low[p])
+        i, above, below = locate(frozen_sq, weights, lo, hi, scale0, scale1, high[p], low[p])
+        rows[p] = i
+        inside[p] = remainder(above, below, np.int64(np.rint(frozen_sq[i] * scale0 * scale1)))
 
 
 @kernel
@@ -109,22 +129,14 @@ def bring_nearer(X, rows, seed, label, nearest_sq, labels):
 
 
 @kernel
-def remains(i, high, low, nearest_sq, weights, scale0, scale1):
-    """Whether row i is accepted: its potential now exceeds what the target left of the frozen one."""
-    value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
-    p_high, p_low = _wide_product(value, weights[i] if weights.shape[0] > 0 else np.int64(1))
-    return p_high > high or (p_high == high and p_low > low)
-
-
-@kernel
-def accepted(rows, high, low, nearest_sq, weights, scale0, scale1, flags):
-    """`remains` of every proposal: rows (m,) int64, high, low (m,) uint64 IN; flags (m,) uint8 OUT."""
+def accepted(rows, inside, nearest_sq, scale0, scale1, flags):
+    """Whether each proposal falls inside what is left of the potential: rows, inside (m,) int64 IN; flags uint8 OUT."""
     for p in range(rows.shape[0]):
-        flags[p] = remains(rows[p], high[p], low[p], nearest_sq, weights, scale0, scale1)
+        flags[p] = inside[p] < np.int64(np.rint(nearest_sq[rows[p]] * scale0 * scale1))
 
 
 @kernel
-def collect(rows, high, low, nearest_sq, weights, scale0, scale1, n_candidates, state, taken):
+def collect(rows, inside, nearest_sq, scale0, scale1, n_candidates, state, taken):
     """The proposals that become the candidates of the next step; returns how many there are.
 
     taken (n_candidates,) int64 OUT: their numbers.  state: MISSED and CURSOR advance where the step is complete, or
@@ -132,7 +144,7 @@ def collect(rows, high, low, nearest_sq, weights, scale0, scale1, n_candidates, 
     """
     cursor, misses, count = state[CURSOR], state[MISSED], 0
     while count < n_candidates and misses < MISSES and cursor < rows.shape[0]:
-        if remains(rows[cursor], high[cursor], low[cursor], nearest_sq, weights, scale0, scale1):
+        if inside[cursor] < np.int64(np.rint(nearest_sq[rows[cursor]] * scale0 * scale1)):
             taken[count] = cursor
             count += 1
         else:
@@ -155,20 +167,20 @@ def settle_digits(digits):
 
 @kernel
 def advance(
-    proposals, high, low, slots, n_candidates, k, scale0, scale1, weights, starts, rows, values,
+    proposals, inside, slots, n_candidates, k, scale0, scale1, weights, starts, rows, values,
     nearest_sq, labels, chosen, state, taken,
 ):  # fmt: skip
     """Take steps until the proposals run out, the potentials must be frozen anew, or k rows are chosen.
 
-    proposals (m,) int64 rows, high, low (m,) uint64 what their targets left, slots (m,) int32 numbers of their lists;
+    proposals, inside (m,) int64: rows, and where in their potential, slots (m,) int32: numbers of their lists;
     starts (lists + 1,) int64, rows int32 or int64, values float64: the lists: rows each comes nearer to, and their
-    distances IN; nearest_sq (n,) float64, labels (n,) int32, chosen (k,) int64, state (5,) int64 INOUT;
+    distances IN; nearest_sq (n,) float64, labels (n,) int32, chosen (k,) int64, state (4,) int64 INOUT;
     taken (n_candidates,) int64 OUT: the candidates found for a step that is not complete.
     """
     weighted = weights.shape[0] > 0
     gain, best = np.zeros(DIGITS, np.int64), np.zeros(DIGITS, np.int64)
     while state[CHOSEN] < k:
-        count = collect(proposals, high, low, nearest_sq, weights, scale0, scale1, n_candidates, state, taken)
+        count = collect(proposals, inside, nearest_sq, scale0, scale1, n_candidates, state, taken)
         if count < n_candidates:
             return
         winner = -1
