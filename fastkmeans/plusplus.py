@@ -4,12 +4,12 @@ What is drawn.  The potential of a row is the integer ``weight * rint(distance_s
 times, with a grid 50 bits below the largest distance.  A proposal is a uniform integer below their sum; the running sum
 says which row it falls on, and how far inside the frozen potential of a unit of the row's weight.  The row is accepted
 if that is less than what such a unit has *now*, which makes the chance of every row proportional to its potential now,
-exactly, and a weight the same as repetition.  After `MISSES` refusals the potentials are frozen anew.  Each step draws 2 + floor(ln k) rows that way and keeps the one that lowers the sum of the
-potentials most, the first of equal ones.
+exactly, and a weight the same as repetition.  After `MISSES` refusals the potentials are frozen anew.  Each step draws
+2 + floor(ln k) rows that way and keeps the one that lowers the sum of the potentials most, the first of equal ones.
 
 Why so.  Proposals depend on what was frozen, not on the last step's choice, so those of several steps are evaluated in
-one visit of the rows; and no prefix sum is ever updated.  How many are evaluated at a time, by which kernel, on how many
-threads, has no influence on what is chosen: `tests/oracle.py` does it one by one.
+one visit of the rows; and no prefix sum is ever updated.  How many are evaluated at a time, by which kernel, on how
+many threads, has no influence on what is chosen: `tests/oracle.py` does it one by one.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Seeding:
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
         self.room = max(LIST_ROOM, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
         self.entries: tuple[NDArray[Any], ...] = ()
-        # a visit that lists nothing costs one chain of differences a row and group; a list, some hundred cycles an entry
+        # cycles a row: of lists, some hundred an entry; of a visit that lists nothing, a chain of differences a group
         entry = GROWTH * n_candidates * (1.2 * data.d + 100.0)
         if data.d < fast_gains.FEW:
             visit = (n_candidates + 1) * (0.12 * data.d + 0.2) + 8.0
@@ -327,8 +327,7 @@ class Seeding:
         data = self.data
         L, w, t = len(candidates), self.width, int(self.state[draws.CHOSEN]) - 1
         n_groups = -(-(L + 1) // w)
-        heaviest = int(data.weights.max()) if data.weighted else 1
-        weight_unit = math.ldexp(1.0, -heaviest.bit_length())
+        weight_unit = math.ldexp(1.0, -int(data.weights.max()).bit_length()) if data.weighted else 1.0
         unit = 2.0**-24
         relative = 1.01 * (data.d + 4) * unit
         by_rows = data.d < fast_gains.FEW

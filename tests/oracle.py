@@ -302,10 +302,11 @@ def kmeans_plusplus(X, weights, k, seed, n_trials=None):
 
     chosen = [pick(W, uniform(sum(W), words()))]
     D = canonical(X, X[chosen])[:, 0]
-    refused = 16
+    g, refused = 0, 16
     while len(chosen) < k:
         candidates = []
-        now = potentials(D, g) if refused < 16 else None
+        if refused < 16:
+            now = potentials(D, g)
         while len(candidates) < n_trials:
             if refused == 16:
                 if D[present].max() == 0:

@@ -51,13 +51,13 @@ def dispatchers():
 
 
 KERNELS = dispatchers()
-PARALLEL = sorted(name for name in KERNELS if name.startswith("parallel."))
+PARALLEL = sorted(name for name in KERNELS if name.startswith(("parallel.", "parallel_seeding.")))
 
 
 # ------------------------------------------------------------------------------------------------------- options
 @pytest.mark.parametrize("name", sorted(KERNELS))
 def test_options(name):
-    """No fastmath anywhere; no GIL, so that Python threads can serve; prange only in parallel.py."""
+    """No fastmath anywhere; no GIL, so that Python threads can serve; prange only in the files of parallel bodies."""
     options = KERNELS[name].targetoptions
     assert not options.get("fastmath")
     assert options.get("nogil") is True
@@ -107,15 +107,16 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
 
     def note(n_lanes, parallel_kernel, lane_kernel, shared, private=(), *, numbered=False):
         arguments = (4, *shared, *private)
-        seen.setdefault(parallel_kernel.py_func.__name__, tuple(numba.typeof(a) for a in arguments))
+        module = parallel_kernel.py_func.__module__.rpartition(".")[2]
+        seen.setdefault(f"{module}.{parallel_kernel.py_func.__name__}", tuple(numba.typeof(a) for a in arguments))
         share(1, parallel_kernel, lane_kernel, shared, private, numbered=numbered)
 
     share = threads.share
     monkeypatch.setattr(threads, "share", note)
     workload(1)
-    assert sorted(f"parallel.{name}" for name in seen) == PARALLEL
+    assert sorted(seen) == PARALLEL
     for name, types in seen.items():
-        compiled = KERNELS[f"parallel.{name}"]._compiler.compile(types, None)
+        compiled = KERNELS[name]._compiler.compile(types, None)
         diagnostics = compiled.metadata["parfor_diagnostics"]
         assert diagnostics.count_parfors() == 1, name
         assert "numba_parallel_for" in compiled.library.get_llvm_str(), name

@@ -98,10 +98,17 @@ MUTATIONS = {
         "solver.py", "if shift <= limit:", "if shift < limit:", "test_tolerance_is_compared_exactly[uniform]"
     ),
     "the last of equal candidates wins": Mutation(
-        "seeding.py",
-        "winner = gains.index(max(gains))",
-        "winner = len(gains) - 1 - gains[::-1].index(max(gains))",
+        "kernels/seeding.py",
+        "better = gain[t] > best[t]\n                        break\n",
+        "better = gain[t] > best[t]\n                        break\n"
+        "                else:\n                    better = True\n",
         "test_seeded[cube lattice-k-means++]",
+    ),
+    "accept whatever is proposed": Mutation(
+        "kernels/seeding.py",
+        "if inside[cursor] < ",
+        "if -1 < ",
+        "test_seeded[uniform32-k-means++]",
     ),
 }
 

@@ -25,7 +25,7 @@ from .canonical import GROUP, WIDE, WIDE_ROWS, _add_in_order, block_distances, g
 from .exact import LOW, add_weighted
 from .jit import kernel
 from .micro import CHUNK, ROWS, _rows_by_groups, lanes_above
-from .pack import load_row, tile_norms
+from .pack import tile_norms
 from .seeding import DIGITS
 from .simd import F32, F64, I64, Loop, fetch_add, float_bits
 
@@ -167,7 +167,7 @@ def spacing_lane(plain, seeds, counter, grouped, M, square0, square1, table, clo
     seeds (t, d) float64, grouped: candidates as canonical.group_centers, M: their number, square0, square1: the
     packing scale, twice IN; table (t, pitch) float32 OUT: -infinity beyond M; closest (t,) float32 OUT: its maximum.
     """
-    n, d = seeds.shape
+    n = seeds.shape[0]
     pitch = table.shape[1]
     n_groups = (M + GROUP - 1) // GROUP
     order = np.empty(n_groups, np.int64)

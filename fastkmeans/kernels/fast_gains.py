@@ -35,8 +35,8 @@ BLOCK_ROWS = 1026  # and its rows at most: a lane adds up so many numbers before
 def _add_gains(typingctx, width, y, n_rows, d, centers, n_groups, near, own, weights, sums, ahead, step):
     """Add up, over rows, by how much the present distance of each exceeds that to every candidate.
 
-    y: packed rows [row][d]; centers: packed [group][d][w], lane 0 of the first group a seed that `near` does not know of
-    yet; near (float32): squared distance of every row to the nearest of the others INOUT; own: its distance to that
+    y: packed rows [row][d]; centers: packed [group][d][w], lane 0 of the first group a seed that `near` does not know
+    of yet; near (float32): squared distance of every row to the nearest of the others INOUT; own: its distance to that
     seed OUT; weights (float32) count; sums [group][w] float32 INOUT;
     ahead, step: address to fetch from meanwhile, and bytes per feature of 6 rows.
     """

@@ -1,8 +1,8 @@
 """Kernels of k-means++ that look at rows one number at a time: draws, gains, and the steps themselves.
 
 The potential of a row is the integer ``weight * rint(distance_sq * 2**-g)``.  Rows are proposed by potentials that were
-frozen some steps ago and accepted with the share that is left of them, so that proposals of several steps are known, and
-evaluated, in advance.  Evaluation leaves one list per candidate, of rows it comes nearer to and their distances;
+frozen some steps ago and accepted with the share that is left of them, so that proposals of several steps are known,
+and evaluated, in advance.  Evaluation leaves one list per candidate, of rows it comes nearer to and their distances;
 `advance` takes steps from these lists alone.
 """
 
