@@ -110,11 +110,9 @@ class FastKMeans(System):
         return Outcome(model.cluster_centers_, model.n_iter_, [step.seconds for step in model.history_])
 
     def seed(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
-        from fastkmeans.points import as_points
-        from fastkmeans.seeding import kmeans_plusplus_rows
+        from fastkmeans import kmeans_plusplus
 
-        rows = kmeans_plusplus_rows(as_points(X), None, n_clusters, np.random.SeedSequence(seed), self.n_threads)
-        return Outcome(X[rows])
+        return Outcome(kmeans_plusplus(X, n_clusters, random_state=seed, n_threads=self.n_threads)[0])
 
     def details(self) -> dict[str, Any]:
         import numba

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastkmeans.estimators import KMeans
+    from fastkmeans.starts import kmeans_plusplus
 
 __version__ = "0.1.0"
 
-__all__ = ["KMeans", "__version__"]
+__all__ = ["KMeans", "__version__", "kmeans_plusplus"]
 
-_HOME = {"KMeans": "fastkmeans.estimators"}  # public name -> the module that defines it
+# public name -> the module that defines it
+_HOME = {"KMeans": "fastkmeans.estimators", "kmeans_plusplus": "fastkmeans.starts"}
 
 
 def __getattr__(name: str) -> Any:

@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("-k", dest="n_clusters", metavar="K", type=int, required=True, help="number of clusters")
     fit.add_argument("--seed", metavar="S", type=_seed, default=0, help="seed of the random start (default: 0)")
     fit.add_argument("--n-init", metavar="N", type=_n_init, help="starts, the best of which is kept (default: auto)")
-    fit.add_argument("--init", metavar="NAME", help="how to start: k-means++ (default) or random")
+    fit.add_argument("--init", metavar="NAME", help="how to start: k-means++ (default), k-means|| or random")
     fit.add_argument("--algorithm", metavar="A", help="how to iterate: lloyd (default); the result is the same")
     fit.add_argument("--max-iter", metavar="N", type=int, help="most iterations (default: 300)")
     fit.add_argument(

@@ -1,4 +1,4 @@
-"""Starting centers: greedy k-means++, random rows, an array, a callable.
+"""Starting centers: greedy k-means++, k-means||, random rows, an array, a callable.
 
 All draws are made in Python, on exact integers: they do not depend on threads, blocks or lane width.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .data import Data
 from .plusplus import Stream, greedy
-from .points import Points
+from .scalable import scalable_rows
 
 REBUILD = 256  # draws without replacement between two prefix sums
 
@@ -33,9 +33,17 @@ def initial_centers(
         return np.array(init(user_X, n_clusters, random_state=state), dtype=dtype, order="C")
     if not isinstance(init, str):
         return np.array(init, dtype=dtype, order="C")
-    choose = plusplus_rows if init == "k-means++" else random_rows
-    rows = choose(data, n_clusters, Stream(np.random.Generator(np.random.PCG64(seed))))
+    stream = stream_of(seed)
+    if init == "k-means||":
+        rows = parallel_rows(data, n_clusters, stream, seed)
+    else:
+        rows = (plusplus_rows if init == "k-means++" else random_rows)(data, n_clusters, stream)
     return data.points.take(rows).astype(dtype)
+
+
+def stream_of(seed: np.random.SeedSequence) -> Stream:
+    """The random numbers of a seed."""
+    return Stream(np.random.Generator(np.random.PCG64(seed)))
 
 
 class WeightDraws:
@@ -96,21 +104,20 @@ def random_rows(data: Data, n_clusters: int, stream: Stream) -> list[int]:
     return [rows[i % distinct] for i in range(n_clusters)]
 
 
-def kmeans_plusplus_rows(
-    points: Points,
-    sample_weight: NDArray[np.float64] | None,
-    n_clusters: int,
-    seed: np.random.SeedSequence,
-    n_threads: int | None = None,
-) -> list[int]:
-    """Rows that greedy k-means++ chooses, from validated points and weights."""
-    stream = Stream(np.random.Generator(np.random.PCG64(seed)))
-    return plusplus_rows(Data(points, sample_weight, n_threads), n_clusters, stream)
+def plusplus(data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None) -> tuple[list[int], int]:
+    """Rows chosen by greedy k-means++, and how many of them are distinct: the others are drawn by weight."""
+    by_weight = WeightDraws(data, stream)
+    rows = greedy(data, n_clusters, n_candidates, stream, by_weight.draw()).rows_chosen()
+    return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))], len(rows)
 
 
 def plusplus_rows(data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None) -> list[int]:
-    """Rows chosen by greedy k-means++; when all places are taken, the others are drawn by weight."""
+    """The rows of `plusplus`."""
+    return plusplus(data, n_clusters, stream, n_candidates)[0]
+
+
+def parallel_rows(data: Data, n_clusters: int, stream: Stream, seed: np.random.SeedSequence) -> list[int]:
+    """Rows chosen by k-means||; where there are too few distinct ones, the others are drawn by weight."""
     by_weight = WeightDraws(data, stream)
-    seeding = greedy(data, n_clusters, n_candidates, stream, by_weight.draw())
-    rows = seeding.rows_chosen()
+    rows = scalable_rows(data, n_clusters, seed, stream, by_weight.draw(), plusplus_rows)
     return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))]

@@ -25,11 +25,13 @@ RANKS = {
     "data": 2,
     "passes": 2,
     "plusplus": 2,
+    "scalable": 2,
     "seeding": 2,
     "solver": 3,
     "base": 3,
     "parameters": 3,
     "estimators": 4,
+    "starts": 4,
     "files": 5,
     "models": 5,
     "tables": 5,
@@ -221,8 +223,8 @@ print("sklearn" in sys.modules)
 
 
 def test_public_names():
-    assert fastkmeans.__all__ == ["KMeans", "__version__"]
-    assert {"KMeans", "__version__"} <= set(dir(fastkmeans))
+    assert fastkmeans.__all__ == ["KMeans", "__version__", "kmeans_plusplus"]
+    assert {"KMeans", "__version__", "kmeans_plusplus"} <= set(dir(fastkmeans))
     assert fastkmeans.KMeans.__module__ == "fastkmeans.estimators"
     assert run("import fastkmeans; print('KMeans' in dir(fastkmeans))") == "True"
     with pytest.raises(AttributeError, match="module 'fastkmeans' has no attribute 'KMedians'"):

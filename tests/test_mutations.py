@@ -98,10 +98,9 @@ MUTATIONS = {
         "solver.py", "if shift <= limit:", "if shift < limit:", "test_tolerance_is_compared_exactly[uniform]"
     ),
     "the last of equal candidates wins": Mutation(
-        "kernels/seeding.py",
-        "better = gain[t] > best[t]\n                        break\n",
-        "better = gain[t] > best[t]\n                        break\n"
-        "                else:\n                    better = True\n",
+        "plusplus.py",
+        "winner = different[totals.index(max(totals))]",
+        "winner = different[-1 - totals[::-1].index(max(totals))]",
         "test_seeded[cube lattice-k-means++]",
     ),
     "accept whatever is proposed": Mutation(

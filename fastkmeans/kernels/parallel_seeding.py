@@ -8,6 +8,7 @@ from numba import prange
 from .candidates import candidates_lane, gains_lane, nearer_lane, plain_candidates_lane, spacing_lane
 from .fast_gains import fast_gains_lane, panel_gains_lane
 from .jit import kernel
+from .philox import sample_lane
 from .seeding import freeze_lane
 
 
@@ -82,3 +83,9 @@ def panel_gains_parallel(
             width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
             relative, a, floor, weight_unit, centers, n_centers, ahead, step, gains[lane],
         )  # fmt: skip
+
+
+@kernel(parallel=True)
+def sample_parallel(n, nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts):
+    for _ in prange(n):
+        sample_lane(nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts)
