@@ -2,6 +2,7 @@
 
     python bench/compare.py --task ten                     # ten iterations, every system, every set
     python bench/compare.py --task seed --sets noise64     # k-means++ alone
+    python bench/compare.py --task default                 # KMeans(k, random_state=seed).fit(X)
     python bench/compare.py --task pass,memory,cold        # steady pass, peak memory, start from the shell
     python bench/compare.py --task ten --scale 0.02        # a trial with few rows
     python bench/compare.py --render results.json --readme README.md    # tables from a saved run
@@ -27,7 +28,7 @@ import steady
 from systems import DEFAULT_SYSTEMS, SYSTEMS
 from worker import ROOT, WorkerFailed
 
-TASKS = ("ten", "seed", "pass", "memory", "cold")
+TASKS = ("ten", "seed", "default", "pass", "memory", "cold")
 
 
 def names(known: tuple[str, ...]) -> Any:
@@ -97,7 +98,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for task in options.task:
         settings.say(f"{task} ...")
         try:
-            if task in ("ten", "seed"):
+            if task in comparison.TASKS:
                 results["tasks"][task] = comparison.compare(task, settings)
             else:
                 results["tasks"][task] = {"pass": steady, "memory": memory, "cold": cold}[task].measure(settings)

@@ -1,7 +1,8 @@
-"""Tasks ten and seed: every system on every set, runs interleaved, the minimum of the repeats counts.
+"""Tasks ten, seed and default: every system on every set, runs interleaved, the minimum of the repeats counts.
 
-Task ten is ten iterations from the same k random rows.  Task seed is k-means++ alone; there the rows chosen differ by
-right, so the potential (the inertia of the chosen rows) is printed and no row is void.
+Task ten is ten iterations from the same k random rows.  Task seed is k-means++ alone, task default a fit in which only
+the number of clusters and the seed are given; there the rows chosen differ by right, so the potential (the inertia of
+the chosen rows), or the inertia, is printed as the mean over the repeats' seeds, and no row is void.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datasets import SETS, MissingData, inertia, start_rows
 from systems import SYSTEMS
 from worker import Worker, WorkerFailed
 
+TASKS = ("ten", "seed", "default")
 ITERATIONS = 10
 TOLERANCE = 1e-4  # relative difference of inertia at equal start and iterations that makes a row void
 SLOW_SECONDS, SLOW_REPEATS = 20.0, 3
@@ -157,7 +159,7 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
         try:
             worker = pool.get(system)
             worker.call("data", path=data_path, start=start_path if task == "ten" else None)
-            warmed = worker.call("warm", n_clusters=data_set.n_clusters)
+            warmed = worker.call("warm", n_clusters=data_set.n_clusters, task=task)
         except WorkerFailed as failure:
             row.update(status="failed", note=str(failure))
             pool.drop(system)
@@ -166,15 +168,17 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
         pool.facts[system].update({key: warmed[key] for key in warmed if key not in ("first", "second")})
 
     def run(system: str, repeat: int) -> dict[str, Any]:
-        out = str(folder / f"{system}.npy")
+        out = str(folder / f"{system}-{repeat}.npy")
         if task == "ten":
             return pool.get(system).call("fit", max_iter=ITERATIONS, out=out)
-        return pool.get(system).call("seed", n_clusters=data_set.n_clusters, seed=repeat, out=out)
+        return pool.get(system).call(task, n_clusters=data_set.n_clusters, seed=repeat, out=out)
 
     interleave(rows, run, pool, settings.repeats)
     for system, row in rows.items():
         if row["status"] == "ok":
-            row["inertia"] = inertia(X, np.load(folder / f"{system}.npy"))
+            # the seed is the number of the repeat: what is compared is the mean over the seeds
+            found = range(1 if task == "ten" else len(row["seconds"]))
+            row["inertia"] = math.fsum(inertia(X, np.load(folder / f"{system}-{i}.npy")) for i in found) / len(found)
             if task == "seed":
                 chosen = SYSTEMS[system](1)
                 row.update(comparable=chosen.comparable_seeding, note=chosen.seed_note)
@@ -183,7 +187,7 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
 
 
 def compare(task: str, settings: Settings) -> dict[str, Any]:
-    """Task ten or seed over all sets: rows, the sets left out and why, and the versions of the systems."""
+    """Task ten, seed or default over all sets: rows, the sets left out and why, and the versions of the systems."""
     result: dict[str, Any] = {"rows": [], "left_out": {}}
     with tempfile.TemporaryDirectory(prefix="fastkmeans-bench-") as folder:
         cache = Path(folder) / "numba"
