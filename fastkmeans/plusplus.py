@@ -25,6 +25,7 @@ from . import threads
 from .data import Data, field_exponent, new_counter, power_pair
 from .kernels import candidates as kernels
 from .kernels import canonical, fast_gains, lloyd, parallel_seeding, simd
+from .kernels import gains as exact_gains
 from .kernels import seeding as draws
 from .passes import Frame, ahead, is_small
 
@@ -275,7 +276,7 @@ class Seeding:
         n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
         for lo, hi, rows in data.ranges(16.0 * data.d):
             shared = (self.plain, rows, new_counter(), center, np.int32(t), self.nearest_sq[lo:hi], self.labels[lo:hi])
-            threads.share(n_lanes, parallel_seeding.nearer_parallel, kernels.nearer_lane, shared)
+            threads.share(n_lanes, parallel_seeding.nearer_parallel, exact_gains.nearer_lane, shared)
         self.unsettled = False
 
     def _step_directly(self) -> None:
@@ -318,7 +319,7 @@ class Seeding:
                 self.plain, rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi], candidates,
                 *self.frozen.scale,
             )  # fmt: skip
-            threads.share(self.n_lanes, parallel_seeding.gains_parallel, kernels.gains_lane, shared, (gains,))
+            threads.share(self.n_lanes, parallel_seeding.gains_parallel, exact_gains.gains_lane, shared, (gains,))
         digits = gains.reshape(self.n_lanes, len(candidates), draws.DIGITS).sum(axis=0).tolist()
         return [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]
 

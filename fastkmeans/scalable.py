@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import passes, threads
 from .data import Data, new_counter
-from .kernels import candidates as kernels
+from .kernels import gains as kernels
 from .kernels import lloyd, parallel_seeding, philox
 from .plusplus import Frozen, Stream
 from .points import as_points

@@ -18,8 +18,9 @@ from numba.core import types
 from numba.extending import intrinsic, overload
 
 from . import simd
-from .candidates import NARROW, pair_distances
+from .candidates import pair_distances
 from .canonical import WIDE, WIDE_ROWS
+from .gains import NARROW
 from .jit import kernel
 from .micro import PANEL
 from .pack import STRIP, pack_strip, panel_size

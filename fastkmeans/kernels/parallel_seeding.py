@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from numba import prange
 
-from .candidates import candidates_lane, gains_lane, nearer_lane, plain_candidates_lane, spacing_lane
+from .candidates import candidates_lane, plain_candidates_lane, spacing_lane
 from .fast_gains import fast_gains_lane, panel_gains_lane
+from .gains import gains_lane, nearer_lane
 from .jit import kernel
 from .philox import sample_lane
 from .seeding import freeze_lane
