@@ -3,6 +3,7 @@
     python bench/compare.py --task ten                     # ten iterations, every system, every set
     python bench/compare.py --task converge                # from the same start until tol=1e-4 is met
     python bench/compare.py --task seed --sets noise64     # k-means++ alone
+    python bench/compare.py --task default                 # KMeans(k, random_state=seed).fit(X)
     python bench/compare.py --task pass,memory,cold        # steady pass, peak memory, start from the shell
     python bench/compare.py --task ten --scale 0.02        # a trial with few rows
     python bench/compare.py --render results.json --readme README.md    # tables from a saved run
@@ -28,7 +29,7 @@ import steady
 from systems import DEFAULT_SYSTEMS, SYSTEMS
 from worker import ROOT, WorkerFailed
 
-TASKS = ("ten", "converge", "seed", "pass", "memory", "cold")
+TASKS = ("ten", "converge", "seed", "default", "pass", "memory", "cold")
 
 
 def names(known: tuple[str, ...]) -> Any:

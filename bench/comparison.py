@@ -1,10 +1,11 @@
-"""Tasks ten, converge and seed: every system on every set, runs interleaved, the minimum of the repeats counts.
+"""Tasks ten, converge, seed and default: every system on every set, runs interleaved, the minimum of the repeats counts.
 
 Task ten is ten iterations from the same k random rows.  Task converge goes on from there until the tolerance is met:
 systems stop on their own and their iteration counts differ, so the time of one iteration is printed beside the total;
 systems that know no such tolerance run as many iterations as fastkmeans, which comes first.  Task seed is k-means++
-alone; there the rows chosen differ by right, so the potential (the inertia of the chosen rows) is printed and no row is
-void.
+alone, task default a fit in which only the number of clusters and the seed are given; there the rows chosen differ by
+right, so the potential (the inertia of the chosen rows), or the inertia, is printed as the mean over the repeats' seeds,
+and no row is void.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from datasets import SETS, MissingData, inertia, start_rows
 from systems import SYSTEMS
 from worker import Worker, WorkerFailed
 
-TASKS = ("ten", "converge", "seed")
+TASKS = ("ten", "converge", "seed", "default")
 ITERATIONS = 10
 CONVERGE_ITERATIONS, CONVERGE_TOL = 300, 1e-4
 CONVERGED_TOLERANCE = 0.02  # of task converge: local optima from different stops, but not different work
@@ -164,8 +165,8 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
         row = rows[system] = new_row(name, system, X)
         try:
             worker = pool.get(system)
-            worker.call("data", path=data_path, start=None if task == "seed" else start_path)
-            warmed = worker.call("warm", n_clusters=data_set.n_clusters)
+            worker.call("data", path=data_path, start=start_path if task in ("ten", "converge") else None)
+            warmed = worker.call("warm", n_clusters=data_set.n_clusters, task=task)
         except WorkerFailed as failure:
             row.update(status="failed", note=str(failure))
             pool.drop(system)
@@ -174,7 +175,7 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
         pool.facts[system].update({key: warmed[key] for key in warmed if key not in ("first", "second")})
 
     def run(system: str, repeat: int) -> dict[str, Any]:
-        out = str(folder / f"{system}.npy")
+        out = str(folder / f"{system}-{repeat}.npy")
         if task == "ten":
             return pool.get(system).call("fit", max_iter=ITERATIONS, out=out)
         if task == "converge":
@@ -184,12 +185,14 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
             if ours is None:
                 raise WorkerFailed("task converge takes the number of iterations from fastkmeans, which did not run")
             return pool.get(system).call("fit", max_iter=ours, out=out)
-        return pool.get(system).call("seed", n_clusters=data_set.n_clusters, seed=repeat, out=out)
+        return pool.get(system).call(task, n_clusters=data_set.n_clusters, seed=repeat, out=out)
 
     interleave(rows, run, pool, settings.repeats)
     for system, row in rows.items():
         if row["status"] == "ok":
-            row["inertia"] = inertia(X, np.load(folder / f"{system}.npy"))
+            # the seed is the number of the repeat: what is compared is the mean over the seeds
+            found = range(1 if task == "ten" else len(row["seconds"]))
+            row["inertia"] = math.fsum(inertia(X, np.load(folder / f"{system}-{i}.npy")) for i in found) / len(found)
             if task == "seed":
                 chosen = SYSTEMS[system](1)
                 row.update(comparable=chosen.comparable_seeding, note=chosen.seed_note)
@@ -198,7 +201,7 @@ def compare_set(name: str, task: str, pool: Pool, folder: Path) -> list[Row]:
 
 
 def compare(task: str, settings: Settings) -> dict[str, Any]:
-    """Task ten, converge or seed over all sets: rows, the sets left out and why, and the versions of the systems."""
+    """One of TASKS over all sets: rows, the sets left out and why, and the versions of the systems."""
     result: dict[str, Any] = {"rows": [], "left_out": {}}
     with tempfile.TemporaryDirectory(prefix="fastkmeans-bench-") as folder:
         cache = Path(folder) / "numba"

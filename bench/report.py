@@ -12,6 +12,7 @@ from typing import Any
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 OURS = "fastkmeans"
+COMPARED = ("ten", "converge", "seed", "default")
 PLAIN_LLOYD_PEERS = ("sklearn", "sklearnex", "faiss")  # exact, every distance computed
 EXACT_PEERS = (*PLAIN_LLOYD_PEERS, "sklearn-elkan", "mlpack")
 TITLES = {
@@ -19,6 +20,7 @@ TITLES = {
     "converge": "Until tol=1e-4 is met, from the same k random rows, float32: seconds, in brackets how many times"
     " fastkmeans's, then iterations and milliseconds each",
     "seed": "k-means++ alone, float32: seconds, and in brackets how many times fastkmeans's",
+    "default": "KMeans(k, random_state=seed).fit(X), float32: seconds, and in brackets how many times fastkmeans's",
     "pass": "Steady pass: 2 n d k operations in the fastest iteration after the first, as a share of NumPy's sgemm",
     "memory": "Peak memory of a fit above the data, in MiB",
     "cold": "From the shell: the whole process, with Numba's cache empty and warm",
@@ -91,7 +93,7 @@ def fastest_peers(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def comparison_text(task: str, result: dict[str, Any]) -> str:
-    """Tasks ten, converge and seed for the terminal."""
+    """The tasks that compare systems, for the terminal."""
     quantity = "potential" if task == "seed" else "inertia"
     header = ("set", "system", "seconds", "x ours", f"{quantity} diff", "iterations", "ms each", "runs", "compiling s")
     header += ("remark",)
@@ -141,7 +143,9 @@ def comparison_cell(row: Row | None, task: str) -> str:
 def comparison_markdown(task: str, result: dict[str, Any]) -> list[str]:
     """Tasks ten, converge and seed for the README: a line per set, a column per system."""
     rows = result["rows"]
-    titles = {row["system"]: row["title"] for row in rows if not (task == "seed" and row["status"] == "failed")}
+    titles = {
+        row["system"]: row["title"] for row in rows if not (task in ("seed", "default") and row["status"] == "failed")
+    }
     lines = []
     for name in dict.fromkeys(row["set"] for row in rows):
         mine = {row["system"]: row for row in rows if row["set"] == name}
@@ -230,7 +234,7 @@ def text(results: dict[str, Any]) -> str:
     parts = [caption(results)]
     for task, result in results["tasks"].items():
         parts.append(f"\n== {TITLES[task]}")
-        if task in ("ten", "converge", "seed"):
+        if task in COMPARED:
             parts.append(comparison_text(task, result))
         elif task == "pass":
             parts += [text_table(PASS_HEADER, pass_lines(result)), *pass_remarks(result)]
@@ -247,7 +251,7 @@ def markdown(results: dict[str, Any]) -> str:
     parts = []
     for task, result in results["tasks"].items():
         parts.append(f"**{TITLES[task]}** (measured on {results['machine']['cores']} cores)")
-        if task in ("ten", "converge", "seed"):
+        if task in COMPARED:
             parts += comparison_markdown(task, result)
         elif task == "pass":
             parts += [markdown_table(PASS_HEADER, pass_lines(result)), " ".join(pass_remarks(result))]

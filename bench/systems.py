@@ -57,6 +57,7 @@ class System:
     note = ""
     seed_note = ""
     comparable_seeding = False
+    warm_clusters: int | None = 8  # seeded while warming up; None for as many as are timed
     warm_rows: int | None = None
 
     def __init__(self, n_threads: int) -> None:
@@ -87,6 +88,10 @@ class System:
         """Choose starting centers by k-means++."""
         raise LookupError(self.seed_note or f"{self.title} offers no seeding of its own")
 
+    def default(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
+        """Fit with every parameter at its default."""
+        raise LookupError(f"{self.title} has no estimator with the defaults of scikit-learn's")
+
     def details(self) -> dict[str, Any]:
         """Facts known only after a run, such as the threading layer."""
         return {}
@@ -98,6 +103,7 @@ class FastKMeans(System):
     comparable_seeding = True
     follows_tol = True
     algorithm = "auto"
+    warm_clusters = None  # few and many clusters are seeded by different kernels
 
     def load(self) -> None:
         from fastkmeans import KMeans
@@ -132,11 +138,13 @@ class FastKMeans(System):
             ).fit(X)
 
     def seed(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
-        from fastkmeans.points import as_points
-        from fastkmeans.seeding import kmeans_plusplus_rows
+        from fastkmeans import kmeans_plusplus
 
-        rows = kmeans_plusplus_rows(as_points(X), None, n_clusters, np.random.SeedSequence(seed), self.n_threads)
-        return Outcome(X[rows])
+        return Outcome(kmeans_plusplus(X, n_clusters, random_state=seed, n_threads=self.n_threads)[0])
+
+    def default(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
+        model = self.estimator(n_clusters, random_state=seed, n_threads=self.n_threads).fit(X)
+        return Outcome(model.cluster_centers_, model.n_iter_)
 
     def details(self) -> dict[str, Any]:
         import numba
@@ -183,6 +191,10 @@ class ScikitLearn(System):
 
         return Outcome(kmeans_plusplus(X, n_clusters, random_state=seed)[0])
 
+    def default(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
+        model = self.estimator(n_clusters, random_state=seed).fit(X)
+        return Outcome(model.cluster_centers_, model.n_iter_)
+
 
 class ScikitLearnElkan(ScikitLearn):
     name = "sklearn-elkan"
@@ -193,6 +205,10 @@ class ScikitLearnElkan(ScikitLearn):
 
     def seed(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
         raise LookupError(self.seed_note)
+
+    def default(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
+        model = self.estimator(n_clusters, random_state=seed, algorithm="elkan").fit(X)
+        return Outcome(model.cluster_centers_, model.n_iter_)
 
 
 class SklearnEx(ScikitLearn):

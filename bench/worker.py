@@ -157,7 +157,7 @@ class _Server:
         self.start = None if start is None else np.load(start).astype(dtype)
         return {}
 
-    def warm(self, n_clusters: int | None = None) -> dict[str, Any]:
+    def warm(self, n_clusters: int | None = None, task: str = "seed") -> dict[str, Any]:
         """Two small runs on the kernels of the timed one: the second tells how much of the first was compiling."""
         assert self.X is not None
         rows = self.X if self.system.warm_rows is None else self.X[: max(self.system.warm_rows, 4 * (n_clusters or 0))]
@@ -165,7 +165,8 @@ class _Server:
         for _ in range(2):
             began = time.perf_counter()
             if self.start is None:
-                self.system.seed(rows, min(n_clusters or 2, 8), 0)
+                run = self.system.default if task == "default" else self.system.seed
+                run(rows, min(n_clusters or 2, self.system.warm_clusters or 10**9), 0)
             else:
                 self.system.warm(rows, self.start.copy())
             seconds.append(time.perf_counter() - began)
@@ -186,6 +187,13 @@ class _Server:
         gc.collect()
         began = time.perf_counter()
         outcome = self.system.seed(self.X, n_clusters, seed)
+        return self._answer(time.perf_counter() - began, outcome, out)
+
+    def default(self, n_clusters: int, seed: int, out: str | None = None) -> dict[str, Any]:
+        assert self.X is not None
+        gc.collect()
+        began = time.perf_counter()
+        outcome = self.system.default(self.X, n_clusters, seed)
         return self._answer(time.perf_counter() - began, outcome, out)
 
     @staticmethod

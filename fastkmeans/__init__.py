@@ -12,15 +12,25 @@ if TYPE_CHECKING:
     from fastkmeans.diagnosis import diagnose
     from fastkmeans.estimators import KMeans
     from fastkmeans.quality import silhouette, simplified_silhouette
+    from fastkmeans.starts import kmeans_plusplus
 
 __version__ = "0.1.0"
 
-__all__ = ["KMeans", "__version__", "choose_k", "diagnose", "silhouette", "simplified_silhouette"]
+__all__ = [
+    "KMeans",
+    "__version__",
+    "choose_k",
+    "diagnose",
+    "kmeans_plusplus",
+    "silhouette",
+    "simplified_silhouette",
+]
 
 _HOME = {  # public name -> the module that defines it
     "KMeans": "fastkmeans.estimators",
     "choose_k": "fastkmeans.choose",
     "diagnose": "fastkmeans.diagnosis",
+    "kmeans_plusplus": "fastkmeans.starts",
     "silhouette": "fastkmeans.quality",
     "simplified_silhouette": "fastkmeans.quality",
 }

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("-k", dest="n_clusters", metavar="K", type=int, required=True, help="number of clusters")
     add_seed(fit)
     fit.add_argument("--n-init", metavar="N", type=_n_init, help="starts, the best of which is kept (default: auto)")
-    fit.add_argument("--init", metavar="NAME", help="how to start: k-means++ (default) or random")
+    fit.add_argument("--init", metavar="NAME", help="how to start: k-means++ (default), k-means|| or random")
     fit.add_argument(
         "--algorithm", metavar="A", help="how to iterate: auto (default), lloyd or elkan; the result is the same"
     )

@@ -33,11 +33,15 @@ class KMeans(Estimator):
     n_clusters : int, default=8
         Number of clusters k, at most the number of rows.
 
-    init : {'k-means++', 'random'}, array-like of shape (n_clusters, n_features) or callable, default='k-means++'
+    init : {'k-means++', 'k-means||', 'random'}, array-like of shape (n_clusters, n_features) or callable, \
+            default='k-means++'
         Where the centers start.
 
         - 'k-means++': rows drawn one after another with probability proportional to their weight times their squared
           distance to the nearest center so far; the best of 2 + floor(ln k) draws is kept at each step [2]_.
+        - 'k-means||': reads the data seven times, however many clusters: in each of five rounds every row joins the
+          candidates by itself, about 2 `n_clusters` of them, and 'k-means++' chooses among the candidates, each of
+          which weighs as much as the rows nearest to it [7]_. For data in files, and for very many clusters.
         - 'random': distinct rows, drawn with probability proportional to their weight.
         - array-like: the centers themselves. It is copied, rounded to the dtype of the centers, and never changed.
         - callable: ``init(X, n_clusters, random_state=...)``, called with the data as given to `fit` and a
@@ -45,7 +49,7 @@ class KMeans(Estimator):
 
     n_init : 'auto' or int, default='auto'
         How many times to start over from other initial centers; the run with the lowest inertia is kept, the first of
-        equal ones. 'auto' means 1 for 'k-means++' and for an array, 10 for 'random' and for a callable.
+        equal ones. 'auto' means 1 for 'k-means++', 'k-means||' and an array, 10 for 'random' and for a callable.
 
     max_iter : int, default=300
         Most iterations of one run.
@@ -58,7 +62,7 @@ class KMeans(Estimator):
         Whether to print each iteration's inertia, and why a run stopped, to the standard output.
 
     random_state : int, RandomState, Generator, SeedSequence or None, default=None
-        Source of the seed of 'k-means++', 'random' and callables. An int or a ``SeedSequence`` gives the same result
+        Source of the seed of all starts but arrays. An int or a ``SeedSequence`` gives the same result
         every time. From a ``RandomState`` or ``Generator`` 128 bits are drawn at every fit, so it advances; None draws
         them from NumPy's global state. Restart r uses the r-th sequence spawned from the seed.
 
@@ -169,6 +173,8 @@ class KMeans(Estimator):
        Mining, pp. 130-140.
     .. [6] T. Kaukoranta, P. Fränti, O. Nevalainen, "Iterative split-and-merge algorithm for vector quantization
        codebook generation", Optical Engineering 37(10), 1998, pp. 2726-2732.
+    .. [7] B. Bahmani, B. Moseley, A. Vattani, R. Kumar and S. Vassilvitskii, "Scalable k-means++", Proceedings of the
+       VLDB Endowment 5(7), 2012, pp. 622-633.
 
     Examples
     --------

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastkmeans.base import Estimator, warn_user
 
-INITS = ("k-means++", "random")
+INITS = ("k-means++", "k-means||", "random")
 MANY_RUNS = 10  # for n_init="auto" where a single start is likely to be a poor one
 
 
@@ -61,7 +61,7 @@ _BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
 # name of a parameter -> whether a value is allowed, and how an error describes the allowed ones
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "n_clusters": (lambda v: is_int(v, 1), _COUNT),
-    "init": (_is_init, "a str among {'k-means++', 'random'}, a callable or an array-like"),
+    "init": (_is_init, "a str among {'k-means++', 'k-means||', 'random'}, a callable or an array-like"),
     "n_init": (_is_n_init, f"a str among {{'auto'}} or {_COUNT}"),
     "max_iter": (lambda v: is_int(v, 1), _COUNT),
     "tol": (lambda v: is_real(v, 0.0), "a float in the range [0.0, inf)"),
@@ -118,7 +118,7 @@ def number_of_runs(init: Any, n_init: Any, estimator_name: str) -> int:
     """
     explicit = is_array_like(init)
     if isinstance(n_init, str):
-        return 1 if explicit or (isinstance(init, str) and init == "k-means++") else MANY_RUNS
+        return 1 if explicit or (isinstance(init, str) and init != "random") else MANY_RUNS
     if explicit and n_init != 1:
         warn_user(
             f"Explicit initial center position passed: performing only one init in {estimator_name} instead of"

@@ -11,6 +11,8 @@ Words used throughout: ``X`` (n, d) rows, ``C`` (k, d) centers, ``W`` (n,) Pytho
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -260,7 +262,8 @@ def stopped(result, X, max_iter, weights=None):
 
 # --------------------------------------------------------------------------------------------------------- seeding
 def generator(seed):
-    return np.random.Generator(np.random.PCG64(seed))
+    """Random numbers of a seed; a generator goes on where it is."""
+    return seed if isinstance(seed, np.random.Generator) else np.random.Generator(np.random.PCG64(seed))
 
 
 def uniform(total, pair):
@@ -278,38 +281,98 @@ def pick(masses, r):
     raise ValueError("r is not below the sum of the masses")
 
 
-def kmeans_plusplus(X, weights, k, seed):
-    """Row indices of greedy k-means++: of 2 + floor(ln k) rows drawn by squared distance the best stays."""
+def kmeans_plusplus(X, weights, k, seed, n_trials=None):
+    """Row indices of greedy k-means++: of 2 + floor(ln k) rows drawn by squared distance the best stays.
+
+    A row is drawn by rejection: proposed by the potentials of an earlier step, and accepted with the share of its own
+    that is left.  After 16 refusals the potentials of the present step take their place.
+    """
     X = np.asarray(X, dtype=np.float64)
     W = weight_grid(weights, len(X)).values
     present = np.array([w > 0 for w in W])
-    rng, n_trials = generator(seed), 2 + int(math.log(k))
+    rng, n_trials = generator(seed), n_trials or 2 + int(math.log(k))
 
-    def words(shape):
-        return rng.integers(0, 2**64, size=shape, dtype=np.uint64)
+    def words():
+        return rng.integers(0, 2**64, size=2, dtype=np.uint64)
 
-    chosen = [pick(W, uniform(sum(W), words(2)))]
+    def potentials(distances, g):
+        """Of one unit of each row's weight."""
+        P = np.full(len(W), 0, dtype=object)
+        P[present] = on_grid(distances[present], g)
+        return P
+
+    chosen = [pick(W, uniform(sum(W), words()))]
     D = canonical(X, X[chosen])[:, 0]
+    g, refused = 0, 16
     while len(chosen) < k:
-        farthest = D[present].max()
-        if farthest == 0:
-            chosen.append(pick(W, uniform(sum(W), words(2))))
+        candidates = []
+        if refused < 16:
+            now = potentials(D, g)
+        while len(candidates) < n_trials:
+            if refused == 16:
+                if D[present].max() == 0:
+                    break
+                g, refused = max(int(exponent(D[present].max())) - 50, -1074), 0
+                frozen = now = potentials(D, g)
+                prefix = [0, *itertools.accumulate(W * frozen)]
+            r = uniform(prefix[-1], words())
+            i = bisect.bisect_right(prefix, r) - 1
+            if (r - prefix[i]) % frozen[i] < now[i]:
+                candidates.append(i)
+            else:
+                refused += 1
+        if not candidates:  # every row lies on a chosen one
+            chosen.append(pick(W, uniform(sum(W), words())))
             continue
-        g = max(int(exponent(farthest)) - 62, -1074)
-
-        def masses(distances, g=g):
-            P = np.full(len(W), 0, dtype=object)
-            P[present] = W[present] * on_grid(distances[present], g)
-            return P
-
-        P = masses(D)
-        candidates = [pick(P, uniform(sum(P), pair)) for pair in words((n_trials, 2))]
         shorter = [np.minimum(D, canonical(X, X[i : i + 1])[:, 0]) for i in candidates]
-        potentials = [sum(masses(s)) for s in shorter]
-        best = potentials.index(min(potentials))
+        sums = [sum(W * potentials(s, g)) for s in shorter]
+        best = sums.index(min(sums))
         chosen.append(candidates[best])
         D = shorter[best]
     return chosen
+
+
+def philox(counter, key):
+    """Four 32-bit words of Philox4x32 with ten rounds, from four words of counter and two of key."""
+    x, k = list(counter), list(key)
+    for _ in range(10):
+        p, q = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
+        x = [(q >> 32) ^ x[1] ^ k[0], q % 2**32, (p >> 32) ^ x[3] ^ k[1], p % 2**32]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return x
+
+
+def kmeans_parallel(X, weights, k, seed):
+    """Row indices of k-means||: five rounds in which every row joins by itself, then k-means++ among those that did."""
+    X = np.asarray(X, dtype=np.float64)
+    W = weight_grid(weights, len(X)).values
+    present = np.array([w > 0 for w in W])
+    rng = generator(seed)
+    key = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 0)).generate_state(2, np.uint32).tolist()
+    joined = [pick(W, uniform(sum(W), rng.integers(0, 2**64, size=2, dtype=np.uint64)))]
+    D = canonical(X, X[joined])[:, 0]
+    turn = 0
+    while D[present].max() > 0 and (turn < 5 or len(joined) < k):
+        g = max(int(exponent(D[present].max())) - 50, -1074)
+        P = np.full(len(W), 0, dtype=object)
+        P[present] = on_grid(D[present], g)
+        factor = math.ldexp(2.0 * k / sum(W * P), 53)
+        fresh = []
+        for i in np.flatnonzero(P):
+            high, low, *_ = philox((int(i) % 2**32, int(i) >> 32, turn, 0), key)
+            if float((high << 32 | low) >> 11) < float(P[i]) * float(W[i]) * factor:
+                fresh.append(int(i))
+        if fresh:
+            D = np.minimum(D, canonical(X, X[fresh]).min(axis=1))
+            joined += fresh
+        turn += 1
+    if len(joined) > k:
+        nearest = assign(X, X[joined])
+        masses = [float(sum(W[nearest == c])) for c in range(len(joined))]
+        joined = [joined[i] for i in kmeans_plusplus(X[joined], masses, k, rng)]
+    while len(joined) < k:
+        joined.append(pick(W, uniform(sum(W), rng.integers(0, 2**64, size=2, dtype=np.uint64))))
+    return joined
 
 
 def random_rows(n_samples, weights, k, seed):
@@ -335,11 +398,10 @@ def kmeans(X, k, init="k-means++", n_init=1, seed=0, weights=None, max_iter=300,
     best = lowest = None
     for restart, own_seed in enumerate(seed.spawn(n_init)):
         if isinstance(init, str):
-            rows = (
-                kmeans_plusplus(X, weights, k, own_seed)
-                if init == "k-means++"
-                else random_rows(len(X), weights, k, own_seed)
-            )
+            if init == "random":
+                rows = random_rows(len(X), weights, k, own_seed)
+            else:
+                rows = (kmeans_plusplus if init == "k-means++" else kmeans_parallel)(X, weights, k, own_seed)
             start = X[rows]
         else:
             start = init

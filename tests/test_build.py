@@ -89,9 +89,11 @@ def workload(n_threads, dtype="f4"):
             for k, weights in ((5, None), (35, rng.integers(0, 3, n) / 2)):
                 with lloyd.force_orientation(orientation or "centers"), warnings.catch_warnings():
                     warnings.simplefilter("ignore", fastkmeans.base.ConvergenceWarning)
-                    for init in ("k-means++", X[:k]):
-                        model = KMeans(k, init=init, n_init=1, max_iter=4, tol=0, random_state=1, n_threads=n_threads)
-                        model.fit(X, sample_weight=weights)
+                    for init in ("k-means++", "k-means||", X[:k]):
+                        model = KMeans(
+                            k, init=init, n_init=1, max_iter=4, tol=0, random_state=1, n_threads=n_threads,
+                            algorithm="elkan",
+                        ).fit(X, sample_weight=weights)  # fmt: skip
                         note(model.labels_, model.cluster_centers_, model.inertia_, model.predict(X))
             note(model.transform(X))
             if d == 3:  # bytes, whose ranges are found in another way
@@ -111,7 +113,8 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
 
     def note(n_lanes, parallel_kernel, lane_kernel, shared, private=(), *, numbered=False):
         arguments = (4, *shared, *private)
-        seen.setdefault(parallel_kernel.py_func.__name__, tuple(numba.typeof(a) for a in arguments))
+        module = parallel_kernel.py_func.__module__.rpartition(".")[2]
+        seen.setdefault(f"{module}.{parallel_kernel.py_func.__name__}", tuple(numba.typeof(a) for a in arguments))
         share(1, parallel_kernel, lane_kernel, shared, private, numbered=numbered)
 
     share = threads.share

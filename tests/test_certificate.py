@@ -10,7 +10,7 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import passes, seeding
+from fastkmeans import passes
 from fastkmeans.data import Data
 from fastkmeans.kernels import lloyd, simd
 from fastkmeans.kernels.jit import kernel
@@ -160,47 +160,3 @@ def test_a_tie_without_error_does_not_pass():
     verdicts = check(X, centers)
     assert not verdicts.certified.any()
     assert not verdicts.passed.any()
-
-
-def improvements(X, weights, candidates, seeds, width):
-    """The gains of candidates, and the rows that each comes nearer to, at one lane width."""
-    data = Data(as_points(X), weights, 1)
-    with simd.force_lanes(width):
-        potential = seeding.Potential(data, 8)
-        potential.rows, potential.which = np.empty((1, 4096), np.int64), np.empty((1, 4096), np.int32)
-        potential.values = np.empty((1, 4096))
-        for seed in seeds:
-            potential.bring_nearer(seed)
-        if potential.settle() == 0:
-            return None
-        gains = potential.gains(candidates)
-        count = int(potential.state[0, 0])
-        entries = zip(potential.rows[0, :count], potential.which[0, :count], potential.values[0, :count], strict=True)
-        return gains, sorted((int(r), int(c), float(v)) for r, c, v in entries)
-
-
-@hypothesis.settings(max_examples=120)
-@hypothesis.given(problems(), st.booleans(), st.integers(0, 2**32 - 1))
-def test_candidates_that_come_nearer_are_never_missed(problem, weighted, seed):
-    """Dismissal by fast values leaves what plain loops find, and the gains are the integers they should be."""
-    X, centers = problem
-    X = np.concatenate([X, centers])
-    rng = np.random.default_rng(seed)
-    weights = rng.integers(0, 4, len(X)) / 2.0 if weighted else None
-    if weighted:
-        weights[0] = 1.5
-    candidates = [int(i) for i in rng.integers(len(X), size=int(rng.integers(1, 12)))]
-    seeds = [int(i) for i in rng.integers(len(X), size=2)]
-    found = improvements(X, weights, candidates, seeds, WIDTH)
-    assert found == improvements(X, weights, candidates, seeds, 1)
-    if found is None:
-        return
-    W = oracle.weight_grid(weights, len(X)).values
-    nearest = oracle.canonical(X, X[seeds]).min(axis=1)
-    g = max(int(oracle.exponent(max(v for v, w in zip(nearest, W, strict=True) if w))) - 62, -1074)
-    before = oracle.on_grid(nearest, g)
-    expected = []
-    for c in candidates:
-        after = oracle.on_grid(np.minimum(nearest, oracle.canonical(X, X[c : c + 1])[:, 0]), g)
-        expected.append(sum(int(w) * (p - q) for w, p, q in zip(W, before, after, strict=True)))
-    assert found[0] == expected

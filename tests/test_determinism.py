@@ -34,10 +34,11 @@ CASES = {
     "bytes": (6005, 4, 30, "u1", "array", False),
     "seeded": (5009, 8, 17, "f4", "k-means++", False),
     "seeded weighted": (3011, 60, 9, "f4", "k-means++", True),
+    "seeded long": (3001, 20, 60, "f4", "k-means++", False),
 }
 
 BOUNDED = ["few features", "many features", "weighted"]  # tried with algorithm="elkan" too
-THREADED = ["few features", "many features", "many clusters", "weighted", "seeded", "seeded weighted"]
+THREADED = ["few features", "many features", "many clusters", "weighted", "seeded", "seeded weighted", "seeded long"]
 
 
 def case(name):

@@ -93,7 +93,7 @@ BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
         (
             "init",
             ["kmeans", 3, None, 2.5],
-            re.escape("a str among {'k-means++', 'random'}, a callable or an array-like"),
+            re.escape("a str among {'k-means++', 'k-means||', 'random'}, a callable or an array-like"),
         ),
         ("n_init", [0, -2, 1.0, None, "many", "10", np.False_], r"a str among {'auto'} or " + INT),
         ("max_iter", [0, -1, 10.0, None, "10", np.True_], INT),

@@ -25,6 +25,8 @@ RANKS = {
     "data": 2,
     "passes": 2,
     "bounded": 2,
+    "plusplus": 2,
+    "scalable": 2,
     "seeding": 2,
     "refine": 3,
     "solver": 3,
@@ -32,6 +34,7 @@ RANKS = {
     "base": 3,
     "parameters": 3,
     "estimators": 4,
+    "starts": 4,
     "files": 5,
     "models": 5,
     "tables": 5,
@@ -231,7 +234,7 @@ print("sklearn" in sys.modules)
 
 
 def test_public_names():
-    assert {"KMeans", "silhouette", "choose_k", "diagnose", "__version__"} <= set(fastkmeans.__all__)
+    assert {"KMeans", "silhouette", "choose_k", "diagnose", "kmeans_plusplus", "__version__"} <= set(fastkmeans.__all__)
     assert set(fastkmeans.__all__) <= set(dir(fastkmeans))
     for name in set(fastkmeans.__all__) - {"__version__"}:
         assert getattr(fastkmeans, name).__module__ == fastkmeans._HOME[name]

@@ -128,10 +128,16 @@ MUTATIONS = {
         "test_bounded.py::test_refills_that_bounds_must_notice[neighbors]",
     ),
     "the last of equal candidates wins": Mutation(
-        "seeding.py",
-        "winner = gains.index(max(gains))",
-        "winner = len(gains) - 1 - gains[::-1].index(max(gains))",
+        "plusplus.py",
+        "winner = different[totals.index(max(totals))]",
+        "winner = different[-1 - totals[::-1].index(max(totals))]",
         "test_seeded[cube lattice-k-means++]",
+    ),
+    "accept whatever is proposed": Mutation(
+        "kernels/seeding.py",
+        "if inside[cursor] < ",
+        "if -1 < ",
+        "test_seeded[uniform32-k-means++]",
     ),
 }
 

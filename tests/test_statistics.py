@@ -318,44 +318,42 @@ def test_nothing_is_farthest_where_all_lie_on_their_centers():
 
 # --------------------------------------------------------------------------------------------------------- draws
 @pytest.mark.parametrize("weighted", [False, True])
-def test_block_potentials_and_locate(weighted):
+def test_freeze_and_locate(weighted):
     """Sums of blocks, and the first row whose running sum exceeds a target, at every boundary."""
     rng = np.random.default_rng(3)
     n = seeding.BLOCK + 300
     values = rng.uniform(size=n) * 2.0 ** rng.integers(-40, 0, n)
     values[rng.integers(n, size=200)] = 0.0
     values[7] = 1 - 2.0**-53
-    weights = rng.choice(WEIGHTS, n) if weighted else data.NO_WEIGHTS
-    g = -62
+    weights = rng.choice([0, 1, 2, 3, 2**40 + 1, 2**50 - 1], n) if weighted else data.NO_WEIGHTS
+    g = -seeding.BITS
     scale = data.power_pair(-g)
-    terms = [int(w) * round(Fraction(v) * 2**62) for v, w in zip(values, weights if weighted else [1] * n, strict=True)]
-    whole = np.full(2 * seeding.DIGITS + 10, 9, np.int64)
-    whole[5:-5] = 0
-    seeding.block_potentials(values, weights, *scale, whole[5:-5])
-    assert (whole[:5] == 9).all()
-    assert (whole[-5:] == 9).all()
-    blocks = whole[5:-5].reshape(2, -1)
-    assert value_of(blocks[0]) == sum(terms[: seeding.BLOCK])
-    assert value_of(blocks[1]) == sum(terms[seeding.BLOCK :])
+    units = [round(Fraction(v) * 2**seeding.BITS) for v in values]
+    terms = [int(w) * p for w, p in zip(weights if weighted else [1] * n, units, strict=True)]
+    frozen, sums = np.empty(n), np.full((2, seeding.DIGITS), 9, np.int64)
+    seeding.freeze_lane(values, weights, data.new_counter(), *scale, frozen, sums)
+    np.testing.assert_array_equal(frozen, values)
+    assert value_of(sums[0]) == sum(terms[: seeding.BLOCK])
+    assert value_of(sums[1]) == sum(terms[seeding.BLOCK :])
 
     def locate(target, lo, hi):
         high, low = np.uint64(target >> 64), np.uint64(target & (2**64 - 1))
-        return seeding.locate(values, weights, lo, hi, *scale, high, low)
+        row, high, low = seeding.locate(values, weights, lo, hi, *scale, high, low)
+        return row, (int(high) << 64) + int(low)
 
     running = 0
     for i in range(300):
         if terms[i]:
-            assert locate(running, 0, 300) == i
-            assert locate(running + terms[i] - 1, 0, 300) == i
+            assert locate(running, 0, 300) == (i, 0)
+            assert locate(running + terms[i] - 1, 0, 300) == (i, terms[i] - 1)
         running += terms[i]
-    assert locate(running, 0, 300) == 300
-    for _ in range(100):
-        lo = int(rng.integers(n - 50))
-        target = int(rng.integers(2**62)) * sum(terms[lo : lo + 50]) >> 62
-        total, expected = 0, None
-        for i in range(lo, lo + 50):
-            total += terms[i]
-            if total > target:
-                expected = i
-                break
-        assert expected is None or locate(target, lo, lo + 50) == expected
+    assert locate(running, 0, 300) == (300, 0)
+    targets = [int(t) * sum(terms[seeding.BLOCK :]) >> 62 for t in rng.integers(2**62, size=100)]
+    high = np.array([t >> 64 for t in targets], np.uint64)
+    low = np.array([t & (2**64 - 1) for t in targets], np.uint64)
+    rows, inside = np.empty(100, np.int64), np.empty(100, np.int64)
+    seeding.locate_all(values, weights, np.ones(100, np.int64), *scale, high, low, rows, inside)
+    for target, row, part in zip(targets, rows, inside, strict=True):
+        before = sum(terms[seeding.BLOCK : row])
+        assert before <= target < before + terms[row]
+        assert part == (target - before) % units[row]

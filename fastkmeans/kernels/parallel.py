@@ -14,7 +14,6 @@ from .exact import exponents_flat_lane, exponents_lane, exponents_single_lane
 from .filtered import filtered_lane
 from .jit import kernel
 from .lloyd import centers_lane, own_clusters, plain_lane, points_lane
-from .seeding import candidates_lane, plain_candidates_lane
 
 
 @kernel(parallel=True)
@@ -90,29 +89,6 @@ def wide_distances_parallel(n, X, counter, centers, labels, fixed, weights, out,
 def transform_parallel(n, X, counter, grouped, k, plain, result):
     for _ in prange(n):
         transform_lane(X, counter, grouped, k, plain, result)
-
-
-@kernel(parallel=True)
-def plain_candidates_parallel(
-    n, X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1, gains, rows, which, values, state
-):
-    for lane in prange(n):
-        plain_candidates_lane(
-            X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1,
-            gains[lane], rows[lane], which[lane], values[lane], state[lane],
-        )  # fmt: skip
-
-
-@kernel(parallel=True)
-def candidates_parallel(
-    n, width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale,
-    grouped, L, scale0, scale1, gains, rows, which, values, state,
-):  # fmt: skip
-    for lane in prange(n):
-        candidates_lane(
-            width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error,
-            square_scale, grouped, L, scale0, scale1, gains[lane], rows[lane], which[lane], values[lane], state[lane],
-        )  # fmt: skip
 
 
 @kernel(parallel=True)

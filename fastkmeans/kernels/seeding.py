@@ -1,164 +1,55 @@
-"""Kernels of k-means++: which rows a step's candidates come nearer to, and by how much the potential falls.
+"""Kernels of k-means++ that look at rows one number at a time: draws, gains, and the steps themselves.
 
-Candidates of a step are one or a few groups of a micro-kernel.  A fast value that can't undercut a row's distance is
-dismissed by the same error bound as in lloyd.py; what remains is decided by the canonical value.  Potentials are sums
-of integers, ``weight * rint(distance_sq * 2**-g)``.
+The potential of a row is the integer ``weight * rint(distance_sq * 2**-g)``.  Rows are proposed by potentials that were
+frozen some steps ago and accepted with the share that is left of them, so that proposals of several steps are known,
+and evaluated, in advance.  Evaluation leaves one list per candidate, of rows it comes nearer to and their distances;
+`advance` takes steps from these lists alone.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from .canonical import GROUP, group_values_plain, values_of_groups
 from .exact import LOW, add_weighted
 from .jit import kernel
-from .micro import CHUNK, ROWS, lanes_above, tile_values
-from .pack import load_row, pack_tile, tile_norms
 from .simd import fetch_add
 
-DIGITS = 4  # of a potential: 62 bits of value times 62 of weight
-BLOCK = 4096  # rows whose potential is kept as one number
+BITS = 50  # of a row's potential without its weight: sums of BLOCK of them stay below 2**63
+DIGITS = 4  # of 32 bits, of a potential: 50 bits of value times 62 of weight
+BLOCK = 1024  # rows whose frozen potential is kept as one number
+MISSES = 16  # proposals that may be refused before the potentials are frozen anew
+CHOSEN, CURSOR, MISSED, PENDING = range(4)  # of the state of `advance`
 
 
 @kernel
-def record(i, lane_candidate, distance, W, scale0, scale1, old, gains, rows, which, values, state):
-    """Note that a candidate comes nearer to row i: its gain, and the row itself while there is room in the list."""
-    gain = np.int64(np.rint(old * scale0 * scale1)) - np.int64(np.rint(distance * scale0 * scale1))
-    add_weighted(gain, W, gains, lane_candidate * DIGITS)
-    at = state[0]
-    if at < rows.shape[0]:
-        rows[at], which[at], values[at] = i, lane_candidate, distance
-    state[0] = at + 1
+def freeze_lane(nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums):
+    """Copy the distances, and add up the potentials of each block of rows.
 
-
-@kernel
-def plain_candidates_lane(
-    X, weights, counter, nearest_sq, offset, grouped, L, scale0, scale1, gains, rows, which, values, state
-):
-    """As candidates_lane with plain loops: every candidate's canonical distance to every row."""
-    n, d = X.shape
-    weighted = weights.shape[0] > 0
-    row, out = np.empty(d), np.empty(GROUP)
-    while True:
-        lo = fetch_add(counter, 1024)
-        if lo >= n:
-            break
-        for i in range(lo, min(lo + 1024, n)):
-            w = weights[i] if weighted else 1
-            if w == 0 or nearest_sq[i] == 0.0:
-                continue
-            load_row(X, i, row)
-            for c in range(L):
-                if c % GROUP == 0:
-                    group_values_plain(row, grouped, c // GROUP, out)
-                if out[c % GROUP] < nearest_sq[i]:
-                    record(
-                        offset + i,
-                        c,
-                        out[c % GROUP],
-                        w,
-                        scale0,
-                        scale1,
-                        nearest_sq[i],
-                        gains,
-                        rows,
-                        which,
-                        values,
-                        state,
-                    )
-
-
-@kernel
-def candidates_lane(
-    width, X, weights, counter, nearest_sq, offset, pack_scale, shift, groups, halves, largest, error, square_scale,
-    grouped, L, scale0, scale1, gains, rows, which, values, state,
-):  # fmt: skip
-    """Rows each candidate comes nearer to, their gains, and the rows themselves.
-
-    X (n, d) any dtype, weights (n,) int64 or (0,), nearest_sq (n,) float64: canonical distance to the nearest
-    seed, offset: number of the first row IN;
-    groups, halves, largest, error: the packed candidates and their bounds as in lloyd.py; square_scale (2,) float64:
-    turns a squared distance into packed units; grouped: candidates as canonical.group_centers; L: their number;
-    scale0, scale1: powers of two, the potential's grid; gains (L * DIGITS,) int64 INOUT; rows (m,) int64, which (m,)
-    int32, values (m,) float64 OUT: the list of improvements, state[0] how many there are (more than m: incomplete).
+    nearest_sq (n,) float64, weights (n,) int64 or (0,) for ones, scale0, scale1: powers of two to apply one after the
+    other IN; counter (1,) int64 INOUT; frozen_sq (n,) float64, sums (blocks, DIGITS) int64 OUT.
     """
-    n, d = X.shape
-    w = len(width)
-    n_groups = halves.shape[0] // w
-    size = (d + CHUNK - 1) // CHUNK * ROWS * CHUNK
-    y, squares = np.empty(size, np.float32), np.empty(ROWS, np.float32)
-    fast = np.empty(ROWS * n_groups * w, np.float32)
-    totals = np.empty(ROWS * 2 * w, np.float32)
-    n_canonical = (L + GROUP - 1) // GROUP
-    order = np.empty(n_canonical, np.int64)
-    for g in range(n_canonical):
-        order[g] = g
-    row, out = np.empty(d), np.empty(n_canonical * GROUP)
+    n = nearest_sq.shape[0]
     weighted = weights.shape[0] > 0
-    block = ROWS * 32
     while True:
-        start = fetch_add(counter, block)
+        start = fetch_add(counter, BLOCK)
         if start >= n:
             break
-        for lo in range(start, min(start + block, n), ROWS):
-            hi = min(lo + ROWS, n)
-            pack_tile(X, lo, hi, pack_scale, shift, y, 0, 0, 0)
-            tile_norms(width, y, 0, d, squares, 0)
-            tile_values(width, y, 0, groups, halves, d, n_groups, fast, 0, totals)
-            for i in range(lo, hi):
-                wi = weights[i] if weighted else 1
-                if wi == 0 or nearest_sq[i] == 0.0:
-                    continue
-                square = np.float64(squares[i - lo]) * (1.0 + error[5]) + error[4]
-                length = math.sqrt(square)
-                reach = nearest_sq[i] * square_scale[0] * square_scale[1] * (1.0 + 1e-6)
-                m = min(length + math.sqrt(reach), largest)
-                slack = 1.01 * (
-                    error[0] * (length * m + 0.5 * m * m) + error[1] * reach + error[2] + error[3] * (length + m)
-                )
-                below = np.float64(squares[i - lo]) * (1.0 - error[5])
-                threshold = np.float32(0.5 * (below - reach) - slack - 1e-6 * abs(below - reach))
-                found = np.int64(0)
-                for g in range(n_groups):
-                    found |= lanes_above(width, fast, ((i - lo) * n_groups + g) * w, threshold)
-                if found == 0:
-                    continue
-                load_row(X, i, row)
-                values_of_groups(row, grouped, order, n_canonical, out)
-                for c in range(L):
-                    if out[c] < nearest_sq[i]:
-                        record(
-                            offset + i, c, out[c], wi, scale0, scale1, nearest_sq[i], gains, rows, which, values, state
-                        )
-
-
-@kernel
-def apply_improvements(rows, which, values, count, winner, nearest_sq):
-    """nearest_sq[row] = value for the entries of the winning candidate."""
-    for e in range(count):
-        if which[e] == winner:
-            nearest_sq[rows[e]] = values[e]
-
-
-@kernel
-def block_potentials(nearest_sq, weights, scale0, scale1, out):
-    """Potential of each BLOCK of rows, as digits; out (blocks * DIGITS,) int64 INOUT."""
-    weighted = weights.shape[0] > 0
-    n = nearest_sq.shape[0]
-    for block in range((n + BLOCK - 1) // BLOCK):
-        start = block * BLOCK
-        low, high = np.int64(0), np.int64(0)
-        for i in range(start, min(start + BLOCK, n)):
-            value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
-            if weighted:
-                add_weighted(value, weights[i], out, block * DIGITS)
-            else:
-                low += value & LOW
-                high += value >> 32
-        out[block * DIGITS] += low
-        out[block * DIGITS + 1] += high
+        block = start // BLOCK
+        first, last = np.uint64(start), np.uint64(min(start + BLOCK, n))
+        for t in range(DIGITS):
+            sums[block, t] = 0
+        if weighted:
+            for i in range(first, last):
+                frozen_sq[i] = nearest_sq[i]
+                value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+                add_weighted(value, weights[i], sums[block], 0)
+        else:
+            total = np.int64(0)
+            for i in range(first, last):
+                frozen_sq[i] = nearest_sq[i]
+                total += np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+            sums[block, 0] = total & LOW
+            sums[block, 1] = total >> 32
 
 
 @kernel
@@ -176,17 +67,176 @@ def _wide_product(a, b):
 
 @kernel
 def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
-    """First row of lo..hi whose running potential exceeds ``high * 2**64 + low`` (uint64 each); hi where none does."""
+    """First row of lo..hi whose running potential exceeds ``high * 2**64 + low`` (uint64 each), and what is left of it.
+
+    Returns (row, high, low), the row hi where none does.
+    """
     weighted = weights.shape[0] > 0
     for i in range(lo, hi):
         value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
         p_high, p_low = _wide_product(value, weights[i] if weighted else np.int64(1))
         if p_high > high or (p_high == high and p_low > low):
-            return i
+            return i, high, low
         if p_low > low:  # borrow
             low = (np.uint64(0xFFFFFFFFFFFFFFFF) - p_low) + low + np.uint64(1)
             high -= p_high + np.uint64(1)
         else:
             low -= p_low
             high -= p_high
-    return hi
+    return hi, high, low
+
+
+@kernel
+def remainder(high, low, divisor):
+    """``(high * 2**64 + low) % divisor``: uint64, 0 < divisor < 2**62 int64; returns int64."""
+    d = np.uint64(divisor)
+    rest = high % d
+    if high == 0:
+        return np.int64(low % d)
+    for bit in range(63, -1, -1):
+        rest = (rest << np.uint64(1)) | ((low >> np.uint64(bit)) & np.uint64(1))
+        if rest >= d:
+            rest -= d
+    return np.int64(rest)
+
+
+@kernel
+def locate_all(frozen_sq, weights, blocks, scale0, scale1, high, low, rows, inside):
+    """Where targets fall: rows, and how far inside the potential that one unit of the row's weight has.
+
+    blocks (m,) int64, high, low (m,) uint64: block of each target, and the target less all blocks before it IN;
+    rows, inside (m,) int64 OUT.
+    """
+    n = frozen_sq.shape[0]
+    for p in range(blocks.shape[0]):
+        lo = blocks[p] * BLOCK
+        hi = min(lo + BLOCK, n)
+        i, above, below = locate(frozen_sq, weights, lo, hi, scale0, scale1, high[p], low[p])
+        rows[p] = i
+        inside[p] = remainder(above, below, np.int64(np.rint(frozen_sq[i] * scale0 * scale1)))
+
+
+@kernel
+def bring_nearer(X, rows, seed, label, nearest_sq, labels):
+    """Take a seed into account for some rows: X (m, d) float64, rows (m,) int64, seed (d,) float64 IN."""
+    for p in range(rows.shape[0]):
+        s = 0.0
+        for j in range(X.shape[1]):
+            t = X[p, j] - seed[j]
+            s += t * t
+        if s < nearest_sq[rows[p]]:
+            nearest_sq[rows[p]], labels[rows[p]] = s, label
+
+
+@kernel
+def accepted(rows, inside, nearest_sq, scale0, scale1, flags):
+    """Whether each proposal falls inside what is left of the potential: rows, inside (m,) int64 IN; flags uint8 OUT."""
+    for p in range(rows.shape[0]):
+        flags[p] = inside[p] < np.int64(np.rint(nearest_sq[rows[p]] * scale0 * scale1))
+
+
+@kernel
+def collect(rows, inside, nearest_sq, scale0, scale1, n_candidates, state, taken):
+    """The proposals that become the candidates of the next step; returns how many there are.
+
+    taken (n_candidates,) int64 OUT: their numbers.  state: MISSED and CURSOR advance where the step is complete, or
+    where the potentials must be frozen anew first; PENDING is then the number of candidates found so far.
+    """
+    cursor, misses, count = state[CURSOR], state[MISSED], 0
+    while count < n_candidates and misses < MISSES and cursor < rows.shape[0]:
+        if inside[cursor] < np.int64(np.rint(nearest_sq[rows[cursor]] * scale0 * scale1)):
+            taken[count] = cursor
+            count += 1
+        else:
+            misses += 1
+        cursor += 1
+    if count == n_candidates or misses == MISSES:
+        state[CURSOR], state[MISSED] = cursor, misses
+        state[PENDING] = count
+    return count
+
+
+@kernel
+def settle_digits(digits):
+    """Carry: digits (DIGITS,) int64 INOUT end in [0, 2**32) but the highest."""
+    for t in range(DIGITS - 1):
+        carry = digits[t] >> 32
+        digits[t] -= carry << 32
+        digits[t + 1] += carry
+
+
+@kernel
+def advance(
+    proposals, inside, slots, n_candidates, k, scale0, scale1, weights, starts, rows, values,
+    nearest_sq, labels, chosen, state, taken,
+):  # fmt: skip
+    """Take steps until the proposals run out, the potentials must be frozen anew, or k rows are chosen.
+
+    proposals, inside (m,) int64: rows, and where in their potential, slots (m,) int32: numbers of their lists;
+    starts (lists + 1,) int64, rows int32 or int64, values float64: the lists: rows each comes nearer to, and their
+    distances IN; nearest_sq (n,) float64, labels (n,) int32, chosen (k,) int64, state (4,) int64 INOUT;
+    taken (n_candidates,) int64 OUT: the candidates found for a step that is not complete.
+    """
+    weighted = weights.shape[0] > 0
+    gain, best = np.zeros(DIGITS, np.int64), np.zeros(DIGITS, np.int64)
+    while state[CHOSEN] < k:
+        count = collect(proposals, inside, nearest_sq, scale0, scale1, n_candidates, state, taken)
+        if count < n_candidates:
+            return
+        winner = -1
+        for c in range(n_candidates):
+            slot = slots[taken[c]]
+            gain[:] = 0
+            small, large = np.int64(0), np.int64(0)
+            for e in range(starts[slot], starts[slot + 1]):
+                i = rows[e]
+                before = nearest_sq[i]
+                if values[e] < before:
+                    fall = np.int64(np.rint(before * scale0 * scale1)) - np.int64(np.rint(values[e] * scale0 * scale1))
+                    if weighted:
+                        add_weighted(fall, weights[i], gain, 0)
+                    else:
+                        small += fall & LOW
+                        large += fall >> 32
+            gain[0] += small
+            gain[1] += large
+            settle_digits(gain)
+            better = winner < 0
+            if not better:
+                for t in range(DIGITS - 1, -1, -1):
+                    if gain[t] != best[t]:
+                        better = gain[t] > best[t]
+                        break
+            if better:
+                winner = c
+                best[:] = gain
+        slot, label = slots[taken[winner]], np.int32(state[CHOSEN])
+        for e in range(starts[slot], starts[slot + 1]):
+            if values[e] < nearest_sq[rows[e]]:
+                nearest_sq[rows[e]] = values[e]
+                labels[rows[e]] = label
+        chosen[label] = proposals[taken[winner]]
+        state[CHOSEN] += 1
+
+
+@kernel
+def group_entries(lane_rows, lane_slots, lane_values, counts, starts, places, rows, values):
+    """Bring the lanes' entries into one list per candidate.
+
+    lane_rows, lane_slots, lane_values (lanes, room), counts (lanes,) int64 IN; starts (lists + 1,) int64 OUT;
+    places (lists,) int64 scratch; rows, values: the lists, one after the other OUT.
+    """
+    n_lists = places.shape[0]
+    starts[:] = 0
+    for lane in range(counts.shape[0]):
+        for e in range(counts[lane]):
+            starts[lane_slots[lane, e] + 1] += 1
+    for q in range(n_lists):
+        starts[q + 1] += starts[q]
+        places[q] = starts[q]
+    for lane in range(counts.shape[0]):
+        for e in range(counts[lane]):
+            q = lane_slots[lane, e]
+            place = places[q]
+            rows[place], values[place] = lane_rows[lane, e], lane_values[lane, e]
+            places[q] = place + 1

@@ -1,0 +1,92 @@
+"""The parallel bodies of seeding: as in parallel.py, one prange over lanes each, in a file of their own to be loaded
+only where rows are drawn."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .candidates import candidates_lane, plain_candidates_lane, spacing_lane
+from .fast_gains import fast_gains_lane, panel_gains_lane
+from .gains import gains_lane, nearer_lane
+from .jit import kernel
+from .philox import sample_lane
+from .seeding import freeze_lane
+
+
+@kernel(parallel=True)
+def freeze_parallel(n, nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums):
+    for _ in prange(n):
+        freeze_lane(nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums)
+
+
+@kernel(parallel=True)
+def gains_parallel(n, plain, X, weights, counter, nearest_sq, candidates, scale0, scale1, gains):
+    for lane in prange(n):
+        gains_lane(plain, X, weights, counter, nearest_sq, candidates, scale0, scale1, gains[lane])
+
+
+@kernel(parallel=True)
+def nearer_parallel(n, plain, X, counter, center, label, nearest_sq, labels):
+    for _ in prange(n):
+        nearer_lane(plain, X, counter, center, label, nearest_sq, labels)
+
+
+@kernel(parallel=True)
+def spacing_parallel(n, plain, seeds, counter, grouped, M, square0, square1, table, closest):
+    for _ in prange(n):
+        spacing_lane(plain, seeds, counter, grouped, M, square0, square1, table, closest)
+
+
+@kernel(parallel=True)
+def plain_candidates_parallel(
+    n, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates, first_slot,
+    entry_rows, entry_slots, entry_values, count,
+):  # fmt: skip
+    for lane in prange(n):
+        plain_candidates_lane(
+            X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates, first_slot,
+            entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def candidates_parallel(
+    n, width, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates, first_slot,
+    pack_scale, shift, groups, halves, tiles, largest, entry_rows, entry_slots, entry_values, count,
+):  # fmt: skip
+    for lane in prange(n):
+        candidates_lane(
+            width, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates,
+            first_slot, pack_scale, shift, groups, halves, tiles, largest,
+            entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def fast_gains_parallel(
+    n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_groups, ahead, step, gains,
+):  # fmt: skip
+    for lane in prange(n):
+        fast_gains_lane(
+            width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
+            relative, a, floor, weight_unit, centers, n_groups, ahead, step, gains[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def panel_gains_parallel(
+    n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_centers, ahead, step, gains,
+):  # fmt: skip
+    for lane in prange(n):
+        panel_gains_lane(
+            width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
+            relative, a, floor, weight_unit, centers, n_centers, ahead, step, gains[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def sample_parallel(n, nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts):
+    for _ in prange(n):
+        sample_lane(nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts)

@@ -1,0 +1,489 @@
+"""Greedy k-means++ (Arthur & Vassilvitskii 2007) that reads only rows which a candidate can change.
+
+What is drawn.  The potential of a row is the integer ``weight * rint(distance_sq / 2**g)``.  Potentials are frozen at
+times, with a grid 50 bits below the largest distance.  A proposal is a uniform integer below their sum; the running sum
+says which row it falls on, and how far inside the frozen potential of a unit of the row's weight.  The row is accepted
+if that is less than what such a unit has *now*, which makes the chance of every row proportional to its potential now,
+exactly, and a weight the same as repetition.  After `MISSES` refusals the potentials are frozen anew.  Each step draws
+2 + floor(ln k) rows that way and keeps the one that lowers the sum of the potentials most, the first of equal ones.
+
+Why so.  Proposals depend on what was frozen, not on the last step's choice, so those of several steps are evaluated in
+one visit of the rows; and no prefix sum is ever updated.  How many are evaluated at a time, by which kernel, on how
+many threads, has no influence on what is chosen: `tests/oracle.py` does it one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import threads
+from .data import Data, field_exponent, new_counter, power_pair
+from .kernels import candidates as kernels
+from .kernels import canonical, fast_gains, lloyd, parallel_seeding, simd
+from .kernels import gains as exact_gains
+from .kernels import seeding as draws
+from .passes import Frame, ahead, is_small
+
+LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
+LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
+LIST_ROOM = 4096  # entries there is room for at least
+DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
+GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
+
+
+class Stream:
+    """Pairs of random 64-bit words, which can be looked at before they are used up."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.words = np.empty((0, 2), np.uint64)
+
+    def look(self, count: int) -> NDArray[np.uint64]:
+        """The next `count` pairs, (count, 2)."""
+        missing = count - len(self.words)
+        if missing > 0:
+            more = self.rng.integers(0, 2**64, dtype=np.uint64, size=(max(missing, 64), 2))
+            self.words = np.concatenate([self.words, more])
+        return self.words[:count]
+
+    def use(self, count: int) -> None:
+        self.words = self.words[count:]
+
+    def uniform(self, total: int) -> int:
+        """An integer drawn uniformly from [0, total), from one pair."""
+        ((high, low),) = self.look(1).tolist()
+        self.use(1)
+        return ((high << 64 | low) * total) >> 128
+
+
+class Frozen:
+    """The potentials as they were at some time: proposals are drawn by them."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self.nearest_sq = np.empty(data.n)
+        self.sums = np.zeros((-(-data.n // draws.BLOCK), draws.DIGITS), np.int64)
+
+    def freeze(self, nearest_sq: NDArray[np.float64]) -> bool:
+        """Freeze the potentials of these distances; False where there is nothing left of them."""
+        data = self.data
+        largest = float(nearest_sq.max())
+        if largest == 0.0:
+            return False
+        self.exponent = max(field_exponent(largest) - draws.BITS, -1074)
+        self.scale = power_pair(-self.exponent)
+        shared = (nearest_sq, data.weights, new_counter(), *self.scale, self.nearest_sq, self.sums)
+        threads.share(data.lanes(8.0 * data.n, data.n), parallel_seeding.freeze_parallel, draws.freeze_lane, shared)
+        total = 0
+        self.prefix = []
+        for low, middle, high, top in self.sums.tolist():
+            total += low + (middle << 32) + (high << 64) + (top << 96)
+            self.prefix.append(total)
+        self.total = total
+        return True
+
+    def propose(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows that pairs of words stand for, and how far inside the potential of a unit of weight each lies."""
+        blocks, left = [], []
+        for high, low in words.tolist():
+            target = ((high << 64 | low) * self.total) >> 128
+            block = bisect_right(self.prefix, target)
+            blocks.append(block)
+            left.append(target - (self.prefix[block - 1] if block else 0))
+        rows, inside = np.empty(len(words), np.int64), np.empty(len(words), np.int64)
+        above = np.array([t >> 64 for t in left], np.uint64)
+        below = np.array([t & (2**64 - 1) for t in left], np.uint64)
+        numbers = np.array(blocks, np.int64)
+        draws.locate_all(self.nearest_sq, self.data.weights, numbers, *self.scale, above, below, rows, inside)
+        return rows, inside
+
+
+class Seeding:
+    """Greedy k-means++ on some data.
+
+    Attributes
+    ----------
+    chosen : ndarray of int64, shape (n_clusters,)
+        The rows, in the order of their choice; `rows_chosen` gives those there are.
+    nearest_sq : ndarray of float64, shape (n,)
+        Canonical squared distance of every row to the nearest of them; 0 for rows of weight zero.
+    labels : ndarray of int32, shape (n,)
+        Which of them that is; on an exact tie the first.
+    """
+
+    def __init__(self, data: Data, n_clusters: int, n_candidates: int, stream: Stream, first: int) -> None:
+        self.data = data
+        self.k = n_clusters
+        self.L = n_candidates
+        self.stream = stream
+        self.width = 1 if is_small(data, n_candidates) else simd.lane_width()
+        self.plain = self.width == 1
+        self.nearest_sq = np.full(data.n, np.inf)
+        if data.weighted:
+            self.nearest_sq[data.weights == 0] = 0.0  # never drawn, never looked at
+        self.labels = np.zeros(data.n, np.int32)
+        self.chosen = np.empty(n_clusters, np.int64)
+        self.seeds = np.empty((n_clusters, data.d))
+        self.state = np.zeros(4, np.int64)
+        self.taken = np.empty(n_candidates, np.int64)
+        self.frozen = Frozen(data)
+        self.frames: dict[bool, Frame] = {}
+        self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
+        self.room = max(LIST_ROOM, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
+        self.entries: tuple[NDArray[Any], ...] = ()
+        # cycles a row: of lists, some hundred an entry; of a visit that lists nothing, a chain of differences a group
+        entry = GROWTH * n_candidates * (1.2 * data.d + 100.0)
+        if data.d < fast_gains.FEW:
+            visit = (n_candidates + 1) * (0.12 * data.d + 0.2) + 8.0
+        else:
+            visit = 0.9 * data.d * -(-(n_candidates + 1) // self.width) + 12.0
+        self.direct_until = 2 if self.plain else int(entry / visit)
+        self.redo_until = 0  # steps before this one had no room for lists
+        self.unsettled = False  # whether nearest_sq does not know of the last seed yet
+        self._forget()
+        self._choose(first)
+        self._settle_exactly()
+
+    # -- proposals ----------------------------------------------------------------------------------------------------
+    def _forget(self) -> None:
+        """Nothing is proposed."""
+        self.rows = np.empty(0, np.int64)
+        self.inside = np.empty(0, np.int64)
+        self.slots = np.empty(0, np.int32)  # which list belongs to a proposal; -1 where it was not evaluated
+        self.kept = 0  # of the first ones, the words are used up already
+        self.starts = np.zeros(1, np.int64)
+        self.list_rows: NDArray[Any] = np.empty(0, np.int32)
+        self.list_values = np.empty(0)
+
+    def _flags(self) -> NDArray[np.uint8]:
+        if self.unsettled and len(self.rows):
+            t = int(self.state[draws.CHOSEN]) - 1
+            X, seed = self.data.points.take(self.rows), self.seeds[t]
+            draws.bring_nearer(X, self.rows, seed, np.int32(t), self.nearest_sq, self.labels)
+        flags = np.empty(len(self.rows), np.uint8)
+        draws.accepted(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, flags)
+        return flags
+
+    def _propose(self, wanted: int) -> None:
+        """Propose rows until `wanted` of them are accepted as things stand, or so many refused that it is no use."""
+        while True:
+            flags = self._flags()
+            found = int(flags.sum())
+            refused = len(flags) - found + int(self.state[draws.MISSED])
+            if found >= wanted or refused >= draws.MISSES:
+                return
+            known = len(self.rows) - self.kept
+            count = wanted - found
+            words = self.stream.look(known + count)[known:]
+            rows, inside = self.frozen.propose(words)
+            self.rows, self.inside = np.concatenate([self.rows, rows]), np.concatenate([self.inside, inside])
+            self.slots = np.concatenate([self.slots, np.full(count, -1, np.int32)])
+
+    def _drop(self, count: int, pending: NDArray[np.int64] | None = None) -> None:
+        """The first `count` proposals are used up; of them `pending` are candidates of a step not yet complete.
+
+        With `pending`, the others are void, for they are drawn again by other potentials.
+        """
+        self.stream.use(count - self.kept)
+        if pending is None:
+            keep: Any = slice(count, None)
+            self.kept = 0
+        else:
+            keep = pending
+            self.kept = len(pending)
+        self.rows, self.inside = self.rows[keep], self.inside[keep]
+        self.slots = self.slots[keep]
+        if pending is not None:
+            self.inside[:] = 0  # accepted as long as anything is left, as it is until the next choice
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Choose rows until there are k, or until every row of positive weight coincides with a chosen one."""
+        while self.state[draws.CHOSEN] < self.k:
+            if not self._freeze():
+                return
+            while self.state[draws.CHOSEN] < self.k and self.state[draws.MISSED] < draws.MISSES:
+                self._steps()
+
+    def rows_chosen(self) -> list[int]:
+        return [int(row) for row in self.chosen[: self.state[draws.CHOSEN]]]
+
+    def _freeze(self) -> bool:
+        """Freeze the potentials; what is proposed remains so where it was accepted for the step in hand."""
+        count = int(self.state[draws.PENDING]) if self.state[draws.MISSED] >= draws.MISSES else 0
+        self._drop(int(self.state[draws.CURSOR]), self.taken[:count].copy())
+        self.state[[draws.CURSOR, draws.MISSED, draws.PENDING]] = 0
+        self.settle()
+        return self.frozen.freeze(self.nearest_sq)
+
+    def _steps(self) -> None:
+        """Some steps with the potentials as they are frozen."""
+        t = int(self.state[draws.CHOSEN])
+        total_room = self.n_lanes * self.room
+        per_candidate = GROWTH * self.data.n / t
+        together = min(kernels.MANY, (self.k - t) * self.L, int(total_room / per_candidate))
+        # a list for one step alone costs more than it saves
+        direct = t < self.direct_until or together < min(2, self.k - t) * self.L
+        if DIRECT is not None and t >= self.redo_until and self.L <= kernels.MANY:
+            direct, together = DIRECT, max(together, self.L)
+        if direct:
+            self._propose(self.L)
+            self._step_directly()
+            return
+        self.settle()
+        if self.L <= kernels.MANY:
+            together = together // self.L * self.L
+        self._propose(together)
+        if not self._evaluate():
+            self.direct_until = max(self.direct_until, t + 1 + t // 4)
+            self.redo_until = t + 1
+            return
+        draws.advance(
+            self.rows, self.inside, self.slots, self.L, self.k, *self.frozen.scale, self.data.weights,
+            self.starts, self.list_rows, self.list_values, self.nearest_sq, self.labels, self.chosen, self.state,
+            self.taken,
+        )  # fmt: skip
+        n = int(self.state[draws.CHOSEN])
+        self.seeds[t:n] = self.data.points.take(self.chosen[t:n])
+        if self.state[draws.MISSED] < draws.MISSES:
+            self._drop(int(self.state[draws.CURSOR]))
+            self.state[draws.CURSOR] = 0
+
+    def _choose(self, row: int) -> None:
+        """Choose a row; `settle` takes it into account."""
+        t = int(self.state[draws.CHOSEN])
+        self.chosen[t] = row
+        self.seeds[t] = self.data.points.take([row])[0]
+        self.state[draws.CHOSEN] += 1
+        self.unsettled = True
+
+    def settle(self) -> None:
+        """Let nearest_sq and labels know of the last seed."""
+        if self.unsettled and self.plain:
+            self._settle_exactly()
+        elif self.unsettled:
+            self._estimate(np.empty((0, self.data.d)))
+
+    def _settle_exactly(self) -> None:
+        data = self.data
+        t = int(self.state[draws.CHOSEN]) - 1
+        center = self.seeds[t : t + 1]
+        n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
+        for lo, hi, rows in data.ranges(16.0 * data.d):
+            shared = (self.plain, rows, new_counter(), center, np.int32(t), self.nearest_sq[lo:hi], self.labels[lo:hi])
+            threads.share(n_lanes, parallel_seeding.nearer_parallel, exact_gains.nearer_lane, shared)
+        self.unsettled = False
+
+    def _step_directly(self) -> None:
+        """One step that lists nothing: fast sums of gains, exact ones where those leave a doubt."""
+        count = draws.collect(
+            self.rows, self.inside, self.nearest_sq, *self.frozen.scale, self.L, self.state, self.taken
+        )  # fmt: skip
+        if count < self.L:
+            return  # to be frozen anew
+        chosen = self.rows[self.taken]
+        candidates = self.data.points.take(chosen)
+        doubtful = list(range(self.L))
+        if self.plain:
+            self.settle()
+        else:
+            gains, errors = self._estimate(candidates)
+            best = int(gains.argmax())
+            doubtful = [c for c in doubtful if not gains[c] + errors[c] < gains[best] - errors[best]]
+        # of equal candidates the first wins
+        different = [
+            c for i, c in enumerate(doubtful) if not any((candidates[c] == candidates[b]).all() for b in doubtful[:i])
+        ]
+        winner = different[0]
+        if len(different) > 1:
+            totals = self._exact_gains(candidates[different])
+            winner = different[totals.index(max(totals))]
+        self._choose(int(chosen[winner]))
+        if self.state[draws.MISSED] < draws.MISSES:
+            self._drop(int(self.state[draws.CURSOR]))
+            self.state[draws.CURSOR] = 0
+        else:
+            self.state[draws.PENDING] = 0
+
+    def _exact_gains(self, candidates: NDArray[np.float64]) -> list[int]:
+        """By how much each candidate would lower the potential."""
+        data = self.data
+        gains = np.zeros((self.n_lanes, len(candidates) * draws.DIGITS), np.int64)
+        for lo, hi, rows in data.ranges(4.0 * data.d * len(candidates)):
+            shared = (
+                self.plain, rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi], candidates,
+                *self.frozen.scale,
+            )  # fmt: skip
+            threads.share(self.n_lanes, parallel_seeding.gains_parallel, exact_gains.gains_lane, shared, (gains,))
+        digits = gains.reshape(self.n_lanes, len(candidates), draws.DIGITS).sum(axis=0).tolist()
+        return [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]
+
+    def _estimate(self, candidates: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Settle, and estimate the gains of candidates, with bounds of the error, in some unit."""
+        data = self.data
+        L, w, t = len(candidates), self.width, int(self.state[draws.CHOSEN]) - 1
+        n_groups = -(-(L + 1) // w)
+        weight_unit = math.ldexp(1.0, -int(data.weights.max()).bit_length()) if data.weighted else 1.0
+        unit = 2.0**-24
+        relative = 1.01 * (data.d + 4) * unit
+        by_rows = data.d < fast_gains.FEW
+        gains = np.zeros((self.n_lanes, L + 1 if by_rows else n_groups * w))
+        label = np.int32(t if self.unsettled else 0)
+        for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
+            single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
+            frame = self._frame(single)
+            # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
+            shift = np.zeros_like(frame.shift) if single else frame.shift
+            scale = frame.dtype.type(frame.scale)
+            tiled = np.tile(shift, -(-256 // data.d))
+            a = float(frame.error[3])
+            if not single:
+                a += 2.02 * unit * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
+            floor = 8.0 * float(frame.error[2])
+            packed = np.full((n_groups * w, data.d), np.nan, np.float32)
+            if self.unsettled:
+                packed[0] = self.seeds[t].astype(frame.dtype) * scale - shift
+            packed[1 : L + 1] = candidates.astype(frame.dtype) * scale - shift
+            if by_rows:
+                centers = (packed[: L + 1].reshape(-1), L + 1)
+                kernel_pair = (parallel_seeding.panel_gains_parallel, fast_gains.panel_gains_lane)
+            else:
+                by_group = packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)
+                centers = (np.ascontiguousarray(by_group).reshape(-1), n_groups)
+                kernel_pair = (parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane)
+            shared = (
+                simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
+                self.labels[lo:hi], self.seeds[t : t + 1], label, scale, tiled, frame.scale, frame.scale, relative, a,
+                floor, weight_unit, *centers, *ahead(rows, 3 * w if by_rows else 6),
+            )  # fmt: skip
+            threads.share(self.n_lanes, *kernel_pair, shared, (gains,))
+        self.unsettled = False
+        totals = gains.sum(axis=0)[1 : L + 1]
+        if L == 0:
+            return totals, totals
+        # a bound of the sum of errors from the sum of the distances, which has only fallen since it was frozen
+        exponent = self.frozen.exponent + 2 * (math.frexp(frame.scale)[1] - 1)
+        potential = math.ldexp(self.frozen.total * weight_unit, exponent) * 1.01
+        weight = data.total_weight * weight_unit
+        error = 2.2 * (relative + 2 * unit) * potential + 4.4 * a * math.sqrt(weight * potential)
+        error += weight * (2.2 * a * a + 4.0 * floor + math.ldexp(2.0, exponent))
+        return totals, error + 1.2 * (fast_gains.BLOCK_ROWS + 8) * unit * totals
+
+    # -- evaluation ---------------------------------------------------------------------------------------------------
+    def _frame(self, single: bool) -> Frame:
+        if single not in self.frames:
+            self.frames[single] = Frame(self.data, self.seeds[:1], single)
+        return self.frames[single]
+
+    def _evaluate(self) -> bool:
+        """Make the lists of the proposals that have none; False where there is no room for them."""
+        data = self.data
+        fresh = np.flatnonzero((self.slots < 0) & (self._flags() != 0))
+        old = np.flatnonzero(self.slots >= 0)
+        if len(fresh) == 0:
+            return True
+        if not self.entries:
+            index = np.int32 if data.n < 2**31 else np.int64
+            shape = (self.n_lanes, self.room)
+            self.entries = (np.empty(shape, index), np.empty(shape, np.uint8), np.empty(shape))
+        t = int(self.state[draws.CHOSEN])
+        counts = np.zeros((self.n_lanes, 1), np.int64)
+        for part in range(0, len(fresh), kernels.MANY):
+            which = fresh[part : part + kernels.MANY]
+            self._visit(data.points.take(self.rows[which]), part, t, counts)
+        if (counts > self.room).any():
+            return False
+        # the lists that are still wanted go behind the new ones
+        n_lists = len(fresh) + len(old)
+        kept = [slice(*self.starts[s : s + 2]) for s in self.slots[old]]
+        lengths = [s.stop - s.start for s in kept]
+        total = int(counts.sum())
+        starts, places = np.zeros(n_lists + 1, np.int64), np.empty(n_lists, np.int64)
+        rows, values = np.empty(total + sum(lengths), self.entries[0].dtype), np.empty(total + sum(lengths))
+        draws.group_entries(*self.entries, counts[:, 0], starts, places, rows, values)
+        at = total
+        for c, (s, length) in enumerate(zip(kept, lengths, strict=True)):
+            rows[at : at + length], values[at : at + length] = self.list_rows[s], self.list_values[s]
+            at += length
+            starts[len(fresh) + c + 1] = at
+        self.starts, self.list_rows, self.list_values = starts, rows, values
+        self.slots[fresh] = np.arange(len(fresh))
+        self.slots[old] = len(fresh) + np.arange(len(old))
+        return True
+
+    def _visit(self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]) -> None:
+        """List the rows that come nearer to these candidates than to the first t chosen rows."""
+        data = self.data
+        M = len(candidates)
+        grouped = canonical.group_centers(candidates)
+        pitch = -(-M // 16) * 16
+        table, closest = np.empty((t, pitch), np.float32), np.empty(t, np.float32)
+        spaced: dict[bool, Any] = {}
+        for lo, hi, rows in data.ranges(4.0 * data.d * M):
+            single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
+            frame = self._frame(single)
+            square = (frame.scale, frame.scale)
+            if single not in spaced:
+                shared: tuple[Any, ...] = (
+                    self.plain,
+                    self.seeds[:t],
+                    new_counter(),
+                    grouped,
+                    M,
+                    *square,
+                    table,
+                    closest,
+                )
+                n_lanes = data.lanes(4.0 * t * M * data.d, t)
+                threads.share(n_lanes, parallel_seeding.spacing_parallel, kernels.spacing_lane, shared)
+                spaced[single] = None if self.plain else self._packed(frame, candidates)
+            shared = (
+                rows, new_counter(), self.nearest_sq[lo:hi], self.labels[lo:hi], lo, table, closest, *square,
+                frame.error, candidates, first_slot,
+            )  # fmt: skip
+            private = (*self.entries, counts)
+            if self.plain:
+                threads.share(
+                    self.n_lanes,
+                    parallel_seeding.plain_candidates_parallel,
+                    kernels.plain_candidates_lane,
+                    shared,
+                    private,
+                )
+                continue
+            scale = frame.dtype.type(frame.scale)
+            shared = (simd.lanes(self.width), *shared, scale, frame.shift, *spaced[single])
+            threads.share(self.n_lanes, parallel_seeding.candidates_parallel, kernels.candidates_lane, shared, private)
+
+    def _packed(self, frame: Frame, candidates: NDArray[np.float64]) -> tuple[Any, ...]:
+        """Candidates as the micro-kernel wants them, as packed rows, and the largest of their norms."""
+        M, d = candidates.shape
+        n_groups = -(-M // self.width)
+        groups = np.zeros(n_groups * d * self.width, np.float32)
+        halves, norms = np.empty(n_groups * self.width, np.float32), np.empty(M)
+        largest = lloyd.pack_centers(
+            candidates, np.zeros(M, np.uint8), frame.scale, frame.shift.astype(np.float64), self.width,
+            groups, np.empty(0, np.float32), halves, norms,
+        )  # fmt: skip
+        tiles = np.empty(-(-M // 12) * (-(-d // 64) * 12 * 64), np.float32)
+        order = np.arange(M)
+        for first in range(0, M, 12):
+            kernels.pack_rows(
+                candidates, order, first, min(12, M - first), frame.scale, frame.shift.astype(np.float64), tiles,
+                first // 12 * (-(-d // 64) * 12 * 64),
+            )  # fmt: skip
+        return groups, halves, tiles, largest
+
+
+def greedy(data: Data, n_clusters: int, n_candidates: int | None, stream: Stream, first: int) -> Seeding:
+    """Choose rows by greedy k-means++, the first one being given; there may be fewer than `n_clusters`."""
+    if n_candidates is None:
+        n_candidates = 2 + int(math.log(n_clusters))
+    seeding = Seeding(data, n_clusters, n_candidates, stream, first)
+    seeding.run()
+    return seeding

@@ -1,0 +1,276 @@
+"""Seeding equals the oracle to the index: whatever is evaluated at a time, by which kernel, on how many threads."""
+
+import hypothesis
+import matrix
+import numpy as np
+import oracle
+import pytest
+from hypothesis import strategies as st
+
+from fastkmeans import data, passes, plusplus, seeding, threads
+from fastkmeans.kernels import candidates, simd
+from fastkmeans.kernels import seeding as draws
+from fastkmeans.points import as_points, as_weights
+
+WIDTH = max(4, simd.native_lanes())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def vector_kernels():
+    """Small jobs run plain loops by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        yield
+
+
+def prepared(X, weights=None, n_threads=1):
+    return data.Data(as_points(X), as_weights(weights, len(X)), n_threads)
+
+
+def stream(seed):
+    return plusplus.Stream(np.random.Generator(np.random.PCG64(seed)))
+
+
+def rows_of(X, k, seed, weights=None, n_candidates=None, n_threads=1):
+    return seeding.plusplus_rows(prepared(X, weights, n_threads), k, stream(seed), n_candidates)
+
+
+def check(X, k, seeds=(0, 1), weights=None, n_candidates=None):
+    for seed in seeds:
+        expected = oracle.kmeans_plusplus(X, weights, k, seed, n_candidates)
+        for direct in (True, False, None):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(plusplus, "DIRECT", direct)
+                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct)
+
+
+@pytest.mark.parametrize("name", matrix.DATA)
+def test_rows_equal_the_oracle(name):
+    X, k = matrix.dataset(name)
+    check(X, k)
+
+
+@pytest.mark.parametrize("weighting", [w for w in matrix.WEIGHTS if w != "none"])
+@pytest.mark.parametrize("name", ["blobs", "duplicates", "plane lattice", "1e-310", "d=33", "one cluster each"])
+def test_weighted_rows_equal_the_oracle(name, weighting):
+    X, k = matrix.dataset(name)
+    check(X, k, weights=matrix.weights(name, weighting))
+
+
+@pytest.mark.parametrize("width", [1, 4, 8, 16])
+@pytest.mark.parametrize("name", ["blobs32", "uniform32", "offset32 wide", "d=65"])
+def test_lane_widths(name, width):
+    X, k = matrix.dataset(name)
+    with simd.force_lanes(width):
+        check(X, k, seeds=(2,))
+
+
+@pytest.mark.parametrize("n_candidates", [1, 2, 9, 60])
+def test_numbers_of_candidates(n_candidates):
+    X, _ = matrix.dataset("d=17")
+    check(X, 23, n_candidates=n_candidates)
+
+
+@pytest.mark.parametrize("name", ["d=16", "uniform", "d=65"])
+def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
+    X, _ = matrix.dataset(name)
+    k = 60
+    expected = oracle.kmeans_plusplus(X, None, k, 5)
+    monkeypatch.setattr(plusplus, "DIRECT", False)
+    for many in (6, 7, 16, 48):
+        monkeypatch.setattr(candidates, "MANY", many)
+        assert rows_of(X, k, 5) == expected
+    monkeypatch.setattr(data, "RANGE_ROWS", 50)
+    assert rows_of(X, k, 5) == expected
+    # lists too small for anything, or for some steps
+    for room in (1, 40, 200):
+        monkeypatch.setattr(plusplus, "LIST_ROOM", room)
+        monkeypatch.setattr(plusplus, "LIST_SHARE", 10**9)
+        monkeypatch.setattr(plusplus, "LIST_BYTES", 10**9)
+        assert rows_of(X, k, 5) == expected
+
+
+@pytest.mark.skipif(threads.pool_size() < 2, reason="one thread in the pool")
+@pytest.mark.parametrize("direct", [True, False, None])
+def test_threads(direct, monkeypatch):
+    monkeypatch.setattr(threads, "SERIAL_WORK", 0)
+    monkeypatch.setattr(plusplus, "DIRECT", direct)
+    for name in ("uniform32", "d=65"):
+        X, _ = matrix.dataset(name)
+        expected = oracle.kmeans_plusplus(X, None, 30, 3)
+        for n_threads in range(1, min(4, threads.pool_size()) + 1):
+            assert rows_of(X, 30, 3, n_threads=n_threads) == expected
+
+
+@pytest.mark.parametrize("storage", ["F", "byte-swapped", "list", "memmap"])
+def test_storages(storage, tmp_path):
+    X, k = matrix.dataset("d=17")
+    expected = oracle.kmeans_plusplus(X, None, k, 0)
+    assert rows_of(matrix.stored(X, storage, tmp_path), k, 0) == expected
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8"])
+def test_dtypes(dtype):
+    X = np.random.default_rng(1).integers(0, 100, (200, 5)).astype(dtype)
+    check(X, 20, seeds=(0,))
+
+
+def test_weights_equal_repetition():
+    rng = np.random.default_rng(4)
+    for n, d in ((300, 3), (120, 40)):
+        X = rng.normal(size=(n, d)).astype(np.float32)
+        weights = rng.integers(0, 4, n)
+        origin = np.repeat(np.arange(n), weights)
+        for seed in range(3):
+            once = rows_of(X, 40, seed, weights)
+            assert once == [int(origin[row]) for row in rows_of(X[origin], 40, seed)]
+
+
+@pytest.mark.parametrize("name", ["uniform32", "plane lattice", "duplicates", "d=65", "one cluster each", "offset64"])
+@pytest.mark.parametrize("direct", [True, False])
+def test_labels_and_distances_of_the_seeds(name, direct, monkeypatch):
+    """What the first pass of a fit would find: the nearest seed, the first on a tie."""
+    monkeypatch.setattr(plusplus, "DIRECT", direct)
+    X, k = matrix.dataset(name)
+    weights = np.arange(len(X)) % 3
+    for w in (None, weights):
+        source = prepared(X, w)
+        words = stream(1)
+        found = plusplus.greedy(source, k, None, words, seeding.WeightDraws(source, words).draw())
+        found.settle()
+        to_all = oracle.canonical(X, X[found.rows_chosen()])
+        counts = slice(None) if w is None else w > 0
+        np.testing.assert_array_equal(found.nearest_sq[counts], to_all.min(axis=1)[counts])
+        np.testing.assert_array_equal(found.labels[counts], to_all.argmin(axis=1)[counts])
+
+
+# -------------------------------------------------------------------------------------------------- distribution
+def exact_chances(X, W, k, n_trials):
+    """The chance of every ordered choice of k rows, by the plain definition."""
+    n = len(X)
+    to = oracle.canonical(X, X)
+    chances = {(i,): W[i] / sum(W) for i in range(n)}
+    for _ in range(k - 1):
+        longer = {}
+        for chosen, p in chances.items():
+            D = to[:, list(chosen)].min(axis=1)
+            mass = W * D / (W * D).sum()
+            for trial in np.ndindex(*(n,) * n_trials):
+                q = p * np.prod(mass[list(trial)])
+                if q > 0:
+                    left = [(W * np.minimum(D, to[:, i])).sum() for i in trial]
+                    best = trial[int(np.argmin(left))]
+                    longer[(*chosen, best)] = longer.get((*chosen, best), 0.0) + q
+        chances = longer
+    return chances
+
+
+@pytest.mark.parametrize("n_trials", [1, 2])
+def test_distribution(n_trials, monkeypatch):
+    """Frequencies of whole choices against exact chances; proposals are refused often enough to matter."""
+    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    X = np.array([[0.0, 0.0], [1.0, 0.5], [4.0, 0.0], [4.0, 3.5], [0.0, 7.0]])
+    W = np.array([1, 2, 1, 0, 3])
+    chances = exact_chances(X, W, 3, n_trials)
+    assert abs(sum(chances.values()) - 1) < 1e-12
+    source, draws_made = prepared(X, W), 3000
+    counts = dict.fromkeys(chances, 0)
+    for seed in range(draws_made):
+        counts[tuple(seeding.plusplus_rows(source, 3, stream(seed), n_trials))] += 1
+    for chosen, p in chances.items():
+        assert abs(counts[chosen] - draws_made * p) <= 4.5 * np.sqrt(draws_made * p * (1 - p)) + 1e-9, chosen
+
+
+# ------------------------------------------------------------------------------------------------------- kernels
+@hypothesis.settings(max_examples=60)
+@hypothesis.given(st.integers(0, 2**48 - 1), st.integers(0, 2**64 - 1), st.integers(1, 2**50))
+def test_remainder(high, low, divisor):
+    assert draws.remainder(np.uint64(high), np.uint64(low), divisor) == ((high << 64) + low) % divisor
+
+
+@st.composite
+def clouds(draw):
+    """Rows at all magnitudes, near and far from the origin, some of them equal."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, d = draw(st.integers(30, 90)), draw(st.sampled_from([1, 2, 5, 11, 12, 13, 40, 65, 130]))
+    X = rng.normal(size=(n, d)) + draw(st.sampled_from([0.0, 0.0, 10.0, 1e4]))
+    X[rng.integers(n, size=n // 4)] = X[rng.integers(n, size=n // 4)]
+    if draw(st.booleans()):
+        X = np.rint(X)
+    X = np.ldexp(X, draw(st.sampled_from([0, 0, 60, -60, -120])))
+    weights = rng.integers(0, 4, n) / 2.0 if draw(st.booleans()) else None
+    if weights is not None:
+        weights[0] = 1.5
+    return X.astype(draw(st.sampled_from(["f4", "f8"]))), weights, rng
+
+
+def seeded(X, weights, seeds, width):
+    """A Seeding that has chosen these rows, its potentials frozen; None where nothing is left of them."""
+    with simd.force_lanes(width):
+        found = plusplus.Seeding(prepared(X, weights), 40, 4, stream(0), seeds[0])
+    for row in seeds[1:]:
+        found._choose(row)
+        found.settle()
+    return found if found.frozen.freeze(found.nearest_sq) else None
+
+
+@hypothesis.settings(max_examples=100)
+@hypothesis.given(clouds(), st.integers(1, 48))
+def test_rows_that_come_nearer_are_never_missed(cloud, count):
+    """The filters leave exactly what plain loops find."""
+    X, weights, rng = cloud
+    present = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
+    seeds, chosen = rng.choice(present, 3), rng.choice(present, count)
+    to = oracle.canonical(X, X[chosen])
+    nearest = oracle.canonical(X, X[seeds]).min(axis=1)
+    expected = sorted((int(i), c, float(to[i, c])) for i in present for c in range(count) if to[i, c] < nearest[i])
+    for width in (WIDTH, 1):
+        found = seeded(X, weights, seeds, width)
+        if found is None:
+            return
+        found.rows, found.inside = np.asarray(chosen, np.int64), np.zeros(count, np.int64)
+        found.slots = np.full(count, -1, np.int32)
+        found._flags = lambda: np.ones(count, np.uint8)
+        assert found._evaluate()
+        lists = [
+            (int(i), c, float(v))
+            for c in range(count)
+            for i, v in zip(
+                found.list_rows[found.starts[found.slots[c]] : found.starts[found.slots[c] + 1]],
+                found.list_values[found.starts[found.slots[c]] : found.starts[found.slots[c] + 1]],
+                strict=True,
+            )
+        ]
+        assert sorted(lists) == expected
+
+
+@hypothesis.settings(max_examples=100)
+@hypothesis.given(clouds(), st.integers(1, 20))
+def test_fast_gains_are_within_their_bounds(cloud, count):
+    """Exact sums are what Python integers say, and fast ones are as near as they claim."""
+    X, weights, rng = cloud
+    present = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
+    seeds, chosen = rng.choice(present, 3), rng.choice(present, count)
+    found = seeded(X, weights, seeds, WIDTH)
+    if found is None:
+        return
+    W = oracle.weight_grid(weights, len(X)).values
+    nearest = oracle.canonical(X, X[seeds]).min(axis=1)
+    nearest[W == 0] = 0.0
+    g = found.frozen.exponent
+    assert g == max(int(oracle.exponent(nearest.max())) - 50, -1074)
+    before = oracle.on_grid(nearest, g)
+    exact = []
+    for c in chosen:
+        after = oracle.on_grid(np.minimum(nearest, oracle.canonical(X, X[c : c + 1])[:, 0]), g)
+        exact.append(int(sum(W * (before - after))))
+    rows = X[chosen].astype(np.float64)
+    assert found._exact_gains(rows) == exact
+    gains, errors = found._estimate(rows)
+    halvings = 0 if weights is None else int(max(W)).bit_length()
+    unit = float(np.ldexp(1.0, g - halvings)) * found._frame(X.dtype == np.float32).scale ** 2
+    assert (np.abs(gains - np.array(exact, float) * unit) <= errors).all()
+    if count > 1 and X.dtype == np.float32:
+        assert errors.max() <= 1e-3 * max(
+            float(sum(W * before)) * unit, 1e-30
+        )  # a bound that says nothing would do too

@@ -1,0 +1,191 @@
+"""k-means||: its numbers, what it reads, and equality with the oracle; `kmeans_plusplus` as users call it."""
+
+import warnings
+
+import matrix
+import numpy as np
+import oracle
+import pytest
+
+import fastkmeans
+from fastkmeans import KMeans, base, data, kmeans_plusplus, passes, points, scalable, seeding, threads
+from fastkmeans.kernels import philox, simd
+from fastkmeans.points import as_points, as_weights
+
+WIDTH = max(4, simd.native_lanes())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def vector_kernels():
+    """Small jobs run plain loops by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        yield
+
+
+def parallel_rows(X, k, seed, weights=None, n_threads=1):
+    source = data.Data(as_points(X), as_weights(weights, len(X)), n_threads)
+    return seeding.parallel_rows(source, k, seeding.stream_of(seed), seed)
+
+
+# --------------------------------------------------------------------------------------------------------- k-means||
+def test_philox_is_philox():
+    """The known answers of its authors' test vectors, for the oracle; and the kernel equals the oracle."""
+    ones = 2**32 - 1
+    assert oracle.philox((0, 0, 0, 0), (0, 0)) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    assert oracle.philox((ones,) * 4, (ones,) * 2) == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
+    counter, key = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0)
+    assert oracle.philox(counter, key) == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
+    for row, turn, key in ((0, 0, (0, 0)), (2**40 + 7, 3, (1, 2**32 - 1)), (12345, 4, (0xA4093822, 0x299F31D0))):
+        high, low, *_ = oracle.philox((row % 2**32, row >> 32, turn, 0), key)
+        words = [np.uint64(word) for word in (row, turn, *key)]
+        assert int(philox.uniform53(*words)) == (high << 32 | low) >> 11
+
+
+FOR_PARALLEL = ["blobs", "uniform32", "duplicates", "all equal", "plane lattice", "offset64", "d=65", "1e-310", "k=33"]
+FOR_PARALLEL += ["more clusters than points", "one cluster each", "one row", "outlier32"]
+
+
+@pytest.mark.parametrize("name", FOR_PARALLEL)
+def test_parallel_rows_equal_the_oracle(name):
+    X, k = matrix.dataset(name)
+    for seed in (0, 1):
+        sequence = np.random.SeedSequence(seed).spawn(1)[0]
+        for weights in (None, matrix.weights(name, "integer with zeros"), matrix.weights(name, "fractional")):
+            expected = oracle.kmeans_parallel(X, weights, k, sequence)
+            assert parallel_rows(X, k, sequence, weights) == expected
+            with simd.force_lanes(1):
+                assert parallel_rows(X, k, sequence, weights) == expected
+
+
+def test_a_fit_from_parallel_rows():
+    X, k = matrix.dataset("uniform32")
+    expected = oracle.kmeans(X, k, "k-means||", n_init=2, seed=7)
+    model = KMeans(k, init="k-means||", n_init=2, random_state=7).fit(X)
+    np.testing.assert_array_equal(model.labels_, expected.labels)
+    np.testing.assert_array_equal(model.cluster_centers_, expected.centers)
+    assert (model.inertia_, model.n_iter_) == (expected.inertia, expected.n_iter)
+
+
+@pytest.mark.parametrize("rows", [1, 50, 4096])
+def test_blocks_and_threads_do_not_matter(rows, monkeypatch):
+    X = np.random.default_rng(0).normal(size=(9000, 3)).astype(np.float32)
+    seed = np.random.SeedSequence(3)
+    expected = parallel_rows(X, 12, seed)
+    monkeypatch.setattr(data, "RANGE_ROWS", max(rows, 40))
+    monkeypatch.setattr(threads, "SERIAL_WORK", 0)
+    assert parallel_rows(X, 12, seed, n_threads=min(2, threads.pool_size())) == expected
+
+
+class Counted(points.Points):
+    """Points that count the rows they hand out."""
+
+    __slots__ = ("in_ranges", "taken")
+
+    def ranges(self, max_rows=None):
+        for lo, hi, rows in super().ranges(max_rows):
+            self.in_ranges += hi - lo
+            yield lo, hi, rows
+
+    def take(self, indices):
+        self.taken += np.size(indices)
+        return super().take(indices)
+
+
+def counted(X):
+    source = as_points(X)
+    result = Counted(
+        X.shape, X.dtype, name="X", nbytes=X.nbytes, feature_names=None, direct=source.direct, read=source._read
+    )
+    result.in_ranges = result.taken = 0
+    return result
+
+
+@pytest.mark.parametrize("width", [1, WIDTH])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_parallel_reads_few_times(weighted, width):
+    """Rounds + 2 times, validation included; single rows are taken for the candidates alone."""
+    X = np.random.default_rng(1).normal(size=(4000, 5)).astype(np.float32)
+    weights = as_weights(np.arange(4000) % 3, 4000) if weighted else None
+    source, k = counted(X), 10
+    with simd.force_lanes(width):
+        prepared = data.Data(source, weights, 1)
+        seed = np.random.SeedSequence(0)
+        seeding.parallel_rows(prepared, k, seeding.stream_of(seed), seed)
+    assert source.in_ranges == (scalable.ROUNDS + 2) * 4000
+    assert source.taken < 64 + 4 * scalable.OVERSAMPLING * scalable.ROUNDS * k
+
+
+# -------------------------------------------------------------------------------------------------- kmeans_plusplus
+def test_kmeans_plusplus_is_where_a_fit_starts():
+    X, k = matrix.dataset("uniform32")
+    weights = np.arange(len(X)) % 4
+    for w in (None, weights):
+        centers, indices = kmeans_plusplus(X, k, sample_weight=w, random_state=5)
+        assert centers.dtype == np.float32 and centers.flags.c_contiguous
+        assert indices.dtype == np.int64 and indices.shape == (k,)
+        np.testing.assert_array_equal(centers, X[indices])
+        assert indices.tolist() == oracle.kmeans_plusplus(X, w, k, np.random.SeedSequence(5).spawn(1)[0])
+        from_rows = KMeans(k, init=centers).fit(X, sample_weight=w)
+        seeded = KMeans(k, random_state=5).fit(X, sample_weight=w)
+        assert from_rows.inertia_ == seeded.inertia_
+
+
+def test_arguments():
+    X = np.random.default_rng(0).integers(0, 50, (40, 3)).astype(np.uint8)
+    expected = kmeans_plusplus(X, 6, random_state=1)[1]
+    for other in (X.astype(float), np.asfortranarray(X), X.tolist(), X.astype(object)):
+        assert (kmeans_plusplus(other, 6, random_state=1)[1] == expected).all()
+    assert (kmeans_plusplus(X, 6, random_state=1, n_threads=1, x_squared_norms=np.ones(40))[1] == expected).all()
+    for trials in (1, 2, 30):
+        rows = kmeans_plusplus(X, 6, random_state=1, n_local_trials=trials)[1]
+        assert rows.tolist() == oracle.kmeans_plusplus(X, None, 6, np.random.SeedSequence(1).spawn(1)[0], trials)
+    assert sorted(kmeans_plusplus(np.arange(9.0)[:, None], 9, random_state=0)[1]) == list(range(9))
+    generator = np.random.default_rng(2)
+    assert (kmeans_plusplus(X, 6, random_state=generator)[1] != kmeans_plusplus(X, 6, random_state=generator)[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_clusters": 0}, "'n_clusters' parameter of kmeans_plusplus must be an int in the range"),
+        ({"n_clusters": 2.0}, "'n_clusters' parameter"),
+        ({"n_clusters": 41}, "n_samples=40 should be >= n_clusters=41"),
+        ({"n_local_trials": 0}, "'n_local_trials' parameter"),
+        ({"random_state": "x"}, "'random_state' parameter"),
+        ({"random_state": -1}, "'random_state' parameter"),
+        ({"x_squared_norms": np.ones(39)}, "length of x_squared_norms"),
+        ({"sample_weight": -np.ones(40)}, "Negative values"),
+        ({"n_threads": 0}, "n_threads must be a positive integer"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kmeans_plusplus(np.random.default_rng(0).normal(size=(40, 3)), **{"n_clusters": 3, **arguments})
+
+
+def test_not_finite():
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        kmeans_plusplus([[1.0], [np.nan]], 1)
+
+
+def test_too_few_distinct_rows():
+    """No hang, no row of weight zero, and a warning as that of a fit."""
+    X = np.repeat([[0.0, 1.0], [2.0, 3.0]], 5, axis=0)
+    with pytest.warns(base.convergence_warning(), match=r"Number of distinct rows \(2\)"):
+        centers, _ = kmeans_plusplus(X, 5, random_state=0)
+    assert len({tuple(row) for row in centers}) == 2
+    weights = np.array([1.0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    with pytest.warns(base.convergence_warning(), match=r"\(1\)"):
+        assert kmeans_plusplus(X, 3, sample_weight=weights, random_state=0)[1].tolist() == [0, 0, 0]
+
+
+def test_as_scikit_learn():
+    """The same kind of answer from the same call."""
+    cluster = pytest.importorskip("sklearn.cluster")
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    ours, theirs = kmeans_plusplus(X, 7, random_state=0), cluster.kmeans_plusplus(X, 7, random_state=0)
+    assert [a.shape for a in ours] == [a.shape for a in theirs] and ours[0].dtype == theirs[0].dtype
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fastkmeans.kmeans_plusplus(X, 7, random_state=0, x_squared_norms=(X**2).sum(axis=1), n_local_trials=3)
