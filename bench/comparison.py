@@ -1,11 +1,11 @@
-"""Tasks ten, converge, seed and default: every system on every set, runs interleaved, the minimum of the repeats counts.
+"""Tasks ten, converge, seed, default: every system on every set, runs interleaved, the minimum of the repeats counts.
 
 Task ten is ten iterations from the same k random rows.  Task converge goes on from there until the tolerance is met:
 systems stop on their own and their iteration counts differ, so the time of one iteration is printed beside the total;
 systems that know no such tolerance run as many iterations as fastkmeans, which comes first.  Task seed is k-means++
 alone, task default a fit in which only the number of clusters and the seed are given; there the rows chosen differ by
-right, so the potential (the inertia of the chosen rows), or the inertia, is printed as the mean over the repeats' seeds,
-and no row is void.
+right, so the potential (the inertia of the chosen rows), or the inertia, is printed as the mean over the repeats'
+seeds, and no row is void.
 """
 
 from __future__ import annotations

@@ -120,9 +120,8 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
     share = threads.share
     monkeypatch.setattr(threads, "share", note)
     workload(1)
-    assert sorted(seen) == sorted(name.partition(".")[2] for name in PARALLEL)
-    for name in PARALLEL:
-        types = seen[name.partition(".")[2]]
+    assert sorted(seen) == PARALLEL
+    for name, types in seen.items():
         compiled = KERNELS[name]._compiler.compile(types, None)
         diagnostics = compiled.metadata["parfor_diagnostics"]
         assert diagnostics.count_parfors() == 1, name
