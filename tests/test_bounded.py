@@ -90,7 +90,7 @@ def test_weighted(name, weighting, kind):
         assert_same(matrix.dataset(name).X, matrix.start(name, start), weights, iterations=(2, 3, 300))
 
 
-@pytest.mark.parametrize("storage", [s for s in matrix.STORAGES if "strid" not in s])
+@pytest.mark.parametrize("storage", [s for s in matrix.STORAGES if "strid" not in s and "negative" not in s])
 def test_storages(storage, kind, tmp_path):
     name = "d=65" if kind == "groups" else "blobs32"
     X, start = matrix.dataset(name).X, matrix.start(name, "rows")
@@ -109,13 +109,13 @@ def test_dtypes(dtype):
 def test_many_rows_equal_the_oracle(d, kind, monkeypatch):
     """Many stretches of rows, several ranges, several lanes, and passes that read almost nothing."""
     rng = np.random.default_rng(d)
-    X = (rng.normal(size=(40, d)) * 2)[rng.integers(0, 40, 6007)] + rng.normal(size=(6007, d))
+    X = (rng.normal(size=(40, d)) * 2)[rng.integers(0, 40, 3007)] + rng.normal(size=(3007, d))
     X = X.astype(np.float32)
-    full = oracle.lloyd(X, X[:50], None, 60, 0.0, np.float32)
+    full = oracle.lloyd(X, X[:50], None, 30, 0.0, np.float32)
     for rows in (None, 1500):
         monkeypatch.setattr(data, "RANGE_ROWS", rows)
         monkeypatch.setattr(passes.threads, "SERIAL_WORK", 0.0)
-        for max_iter in (2, 5, 60):
+        for max_iter in (2, 5, 30):
             model, expected = fit(X, X[:50], max_iter=max_iter, algorithm="elkan"), oracle.stopped(full, X, max_iter)
             np.testing.assert_array_equal(model.labels_, expected.labels)
             np.testing.assert_array_equal(model.cluster_centers_, expected.centers)

@@ -64,6 +64,7 @@ def test_signature_is_scikit_learns_and_then_ours():
 
     ours = list(inspect.signature(KMeans).parameters.values())
     theirs = list(inspect.signature(Theirs).parameters.values())
+    theirs = [p.replace(default="auto") if p.name == "algorithm" else p for p in theirs]  # the one other default
     assert [(p.name, p.default, p.kind) for p in ours[: len(theirs)]] == [(p.name, p.default, p.kind) for p in theirs]
     assert [(p.name, p.default, p.kind) for p in ours[len(theirs) :]] == [
         ("n_threads", None, inspect.Parameter.KEYWORD_ONLY),
@@ -204,9 +205,11 @@ def test_history():
     assert len(model.history_) == model.n_iter_ > 2
     assert model.converged_
     for step in model.history_:
-        assert step._fields == ("inertia", "center_shift", "n_changed", "n_refilled", "seconds")
-        assert [type(value) for value in step] == [float, float, int, int, float]
-        assert step.seconds >= 0
+        assert step._fields == (
+            "inertia", "center_shift", "n_changed", "n_refilled", "seconds", "evaluated", "algorithm"
+        )  # fmt: skip
+        assert [type(value) for value in step] == [float, float, int, int, float, float, str]
+        assert step.seconds >= 0 and 0 <= step.evaluated <= 1 and step.algorithm in ("lloyd", "elkan")
     inertias = [step.inertia for step in model.history_]
     assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(inertias))
     assert model.inertia_ == pytest.approx(inertias[-1], rel=1e-9)
@@ -572,7 +575,10 @@ def test_verbose(params, reason, capsys):
     model = KMeans(4, init=START, verbose=1, **params).fit(X)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Initialization complete"
-    steps = [re.match(r"Iteration (\d+), inertia ([^ ]+\d)\.?$", line) for line in lines[1:-1]]
+    steps = [
+        re.match(r"Iteration (\d+), inertia ([^ ]+\d), lloyd, 100\.0% of distances computed\.$", line)
+        for line in lines[1:-1]
+    ]
     assert [float(step[2]) for step in steps] == [step.inertia for step in model.history_]
     numbers = [int(step[1]) for step in steps]
     assert numbers == list(range(numbers[0], numbers[0] + model.n_iter_))

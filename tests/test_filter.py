@@ -198,6 +198,19 @@ def test_difference_sq(width, d):
             assert found == 0 or exact > 0
 
 
+def test_padding_is_never_a_candidate():
+    """Whatever the bound: its constant is infinite in float32 where squares of the data are subnormal."""
+    v1, squares, residuals = np.float32([-1.0, 3e30]), np.float32([1.0, 2.0]), np.zeros(2, np.float32)
+    levels = np.empty(2, np.float32)
+    cutoff = np.float32([1.0, 1.0, np.inf, 0.0])
+    filtered.thresholds(v1, squares, residuals, 2, cutoff, np.float32(1), np.float32(0), levels)
+    assert np.isfinite(levels).all()
+    values = np.full(8 * integer.FOUR, -np.inf, np.float32)
+    values[[2, 5]] = -2e38, 7.0
+    found = np.empty(len(values), np.int32)
+    assert integer.list_candidates(simd.lanes(8), values, 0, len(values), levels[0], found) == 2
+
+
 def crowded(n, d, k):
     """Rows within 1e-5 of one of three places, centers too: sixteen bits tell apart the places, and no more."""
     rng = np.random.default_rng(5)

@@ -27,7 +27,10 @@ from .simd import fetch_add
 BLOCK_TILES = 20  # tiles of a block
 CENTER_BYTES = 1 << 20  # integer centers that are swept at a time
 REFINED = 3  # column of a lane's counters: distances compared in float32
-UNDERFLOW = 1e-35  # more than the product of two steps can lose to it, times 2**31
+# More than the product of two steps can lose to underflow, times 2**31.  It also covers a row's residual whose squares
+# underflow: what is lost there, up to sqrt(d) 2**-75 times m, lies below gamma m^2/2, or below this where m is small.
+UNDERFLOW = 1e-35
+LOWEST = np.float32(-3.4e38)
 SLACK = 5e-7  # rounding of a float32 threshold, relative to the value it is taken from
 
 
@@ -57,7 +60,7 @@ def direct_error(distance_sq, length_sum, error, d):
     """
     unit = 2.0**-24
     moved = unit * length_sum * 1.01 + error[3]  # how far packing may have moved the two from each other
-    r = math.sqrt(distance_sq) * 1.001
+    r = math.sqrt(distance_sq + error[2]) * 1.001  # error[2]: squares that underflow are missing from the sum
     return 1.05 * (((d / 4 + 16) * unit + 2.0 * error[1]) * distance_sq + (2.0 * r + moved) * moved + 2.0 * error[2])
 
 
@@ -73,7 +76,8 @@ def thresholds(v1, squares, residuals, n, cutoff, largest, c_residual, out):
         rest = residuals[i] * np.float32(1.001)
         margin = cutoff[0] * length + cutoff[1] * square + cutoff[2] + np.float32(UNDERFLOW)
         margin += np.float32(2.05) * (rest * largest + (length + rest) * c_residual)
-        out[i] = v1[i] - margin - abs(v1[i]) * np.float32(SLACK)
+        # above the -inf of duplicates and padding, however little the bound may promise: these are no candidates
+        out[i] = max(v1[i] - margin - abs(v1[i]) * np.float32(SLACK), LOWEST)
 
 
 @kernel

@@ -59,7 +59,7 @@ def orientation(d: int, k: int, filters: bool = True) -> str:
     """Which micro-kernel serves d features and k centers; filters: whether the integer filter is worth while."""
     if simd.lane_width() == 1:
         return "plain"
-    can_filter = multiplier() > 0
+    can_filter = multiplier() > 0 and d < 10**7  # beyond, the rounding of rows would fill the integers
     if _forced:
         name = _forced[-1]
         return "centers" if (name == "points" and d > CHUNK) or (name == "integers" and not can_filter) else name
