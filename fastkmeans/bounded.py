@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import passes, threads
 from .data import Data, new_counter
-from .kernels import blocks, bounds, canonical, elkan, hamerly, lloyd, parallel, parallel_elkan, simd
+from .kernels import blocks, bounds, canonical, elkan, hamerly, lloyd, parallel_elkan, simd
 from .passes import Frame, Measure, Sums
 
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
@@ -126,23 +126,16 @@ class Bounds:
         self._prepare(data, centers, n_lanes)
         self.prepare_seconds = time.perf_counter() - start
         counts = np.zeros((n_lanes, 5), np.int64)
-        idle = sums is None or sums.owned
-        lane_sums = np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_sums  # type: ignore[union-attr]
-        lane_weights = np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_weights  # type: ignore[union-attr]
-        touched = np.zeros((n_lanes, 1), np.uint8) if sums is None else sums.touched
-        private = (lane_sums, lane_weights, touched, counts)
+        update = sums is not None and not sums.owned
+        private = (*passes.lane_buffers(sums, n_lanes), counts)
         for lo, hi, rows in data.ranges(d * (k + 16.0)):
             weights, part = data.weights_of(lo, hi), labels[lo:hi]
             before = part.copy() if sums is not None and sums.owned else None
-            self._share(n_lanes, rows, lo, hi, weights, (part, not idle, data.grid.scale), private)
+            self._share(n_lanes, rows, lo, hi, weights, (part, update, data.grid.scale), private)
             if sums is None:
                 continue
             if before is not None:
-                own = (
-                    rows, before, part, weights, data.grid.scale, data.grid.digits, sums.lane_sums[0],
-                    sums.lane_weights[0],
-                )  # fmt: skip
-                threads.share(n_lanes, parallel.own_parallel, lloyd.own_clusters, own, (sums.touched,), numbered=True)
+                sums.move_owned(data, rows, before, part, weights)
             sums.settle()
         self.fresh = False
         threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))

@@ -181,6 +181,17 @@ class Sums:
                 part[:, t + 1] += carry
             self.total[clusters] = part
 
+    def move_owned(
+        self, data: Data, rows: NDArray[Any], before: NDArray[np.int32], after: NDArray[np.int32],
+        weights: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """The second visit of rows whose label changed, where lanes own clusters."""
+        shared = (rows, before, after, weights, data.grid.scale, data.grid.digits, self.lane_sums[0])
+        threads.share(
+            self.touched.shape[0], parallel.own_parallel, lloyd.own_clusters, (*shared, self.lane_weights[0]),
+            (self.touched,), numbered=True,
+        )  # fmt: skip
+
     def feature_totals(self) -> list[int]:
         """Per feature, the exact sum over all rows."""
         columns = self.total.sum(axis=0)  # digits below 2**32 times k clusters: no overflow
@@ -196,6 +207,16 @@ def ahead(rows: NDArray[Any], count: int) -> tuple[int, int]:
     The address is for prefetching alone, which can't fault: `rows` need not outlive it.
     """
     return (rows.ctypes.data, rows.itemsize * count) if rows.flags.c_contiguous else (0, 0)
+
+
+def lane_buffers(sums: Sums | None, n_lanes: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """What lanes move rows in, as `private` of threads.share: sums, weights, touched; mere places where none move."""
+    idle = sums is None or sums.owned
+    return (
+        np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_sums,  # type: ignore[union-attr]
+        np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_weights,  # type: ignore[union-attr]
+        np.zeros((n_lanes, 1), np.uint8) if sums is None else sums.touched,
+    )
 
 
 def pass_lanes(data: Data, k: int) -> int:
@@ -242,11 +263,7 @@ def assign(
     counts = np.zeros((n_lanes, 4), np.int64)
     largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned
-    idle = sums is None or sums.owned
-    lane_sums = np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_sums  # type: ignore[union-attr]
-    lane_weights = np.zeros((n_lanes, 1), np.int64) if idle else sums.lane_weights  # type: ignore[union-attr]
-    touched = np.zeros((n_lanes, 1), np.uint8) if sums is None else sums.touched
-    private = (lane_sums, lane_weights, touched, counts)
+    private = (*lane_buffers(sums, n_lanes), counts)
     for lo, hi, rows in data.ranges(d * (k + 16.0)):
         single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
         if single not in packed:
@@ -298,12 +315,7 @@ def assign(
                 threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, (*private, largest_sq))
         if sums is not None:
             if before is not None:
-                shared = (rows, before, part, weights, data.grid.scale, data.grid.digits)
-                shared += (sums.lane_sums[0], sums.lane_weights[0])
-                private_touched = (sums.touched,)
-                threads.share(
-                    n_lanes, parallel.own_parallel, lloyd.own_clusters, shared, private_touched, numbered=True
-                )
+                sums.move_owned(data, rows, before, part, weights)
             sums.settle()
     if measure is not None and not any(p.orientation == "plain" for p in packed.values()):
         measure.largest = float(largest_sq.max())

@@ -18,8 +18,6 @@ from fastkmeans.points import as_points
 
 FEATURES = (1, 2, 3, 16, 17, 63, 64, 65, 130, 200)
 
-pytestmark = pytest.mark.usefixtures("needs_multiplier")
-
 
 @pytest.fixture(autouse=True, scope="module")
 def needs_multiplier():
