@@ -30,9 +30,7 @@ from .simd import fetch_add, float_bits
 BLOCK = 1152  # rows of a block, lanes = points and plain loops
 TILES = 20  # tiles of a block at most, lanes = centers
 CENTER_BYTES = 1 << 20  # packed centers that are swept at a time: they stay in the second-level cache
-MANY_TILES = (
-    7  # tiles of centers from which on it is faster to find the winner's place in its tile afterwards (measured)
-)
+MANY_TILES = 7  # tiles of centers from which on assign_panel_tiles is faster (measured)
 FILTER_WORK = 6144  # d * k from which on the integer filter pays for the rounding of rows (measured)
 SWITCH = 48  # features from which on lanes = centers is faster (measured)
 
