@@ -114,12 +114,12 @@ def _fit(k: int, seed: int, refine: str | None, X: np.ndarray) -> Callable[[], K
 
 def found() -> None:
     """Planted clusters, 10 seeds each: how often each method of choose_k finds k, and none in uniform data."""
-    for d in (2, 4, 10):
+    for wide, d in ((1, 2), (1, 4), (1, 10), (4, 2), (4, 10)):  # wide: far apart beside some that are close
         for k in (3, 5, 8):
             hits = dict.fromkeys(("elbow", "silhouette", "gap"), 0)
             for seed in range(10):
                 rng = np.random.default_rng(seed)
-                side, centers = 8.0 * k ** (1 / d), np.empty((0, d))
+                side, centers = 8.0 * wide * k ** (1 / d), np.empty((0, d))
                 while len(centers) < k:
                     side *= 1.01
                     new = rng.uniform(0, side, d)
@@ -129,7 +129,7 @@ def found() -> None:
                 X = centers[labels] + rng.normal(size=(len(labels), d))
                 for method in hits:
                     hits[method] += choose_k(X, method=method, random_state=seed).best_k == k
-            print(f"found, d={d}, k={k}: {hits} of 10")
+            print(f"found, d={d}, k={k}{', widely scattered' if wide > 1 else ''}: {hits} of 10")
     for name, d in (("square", 2), ("cube", 10)):
         none = [
             choose_k(np.random.default_rng(seed).random((1000, d)), method="gap", random_state=seed).best_k is None

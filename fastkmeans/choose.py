@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 METHODS = ("elbow", "silhouette", "gap")
 CLEAR_ELBOW = 4.0  # how many times more the last cluster must gain than the next: data without clusters stays below 3.2
 CLEAR_SILHOUETTE = 0.25  # below it Kaufman & Rousseeuw (1990) see no substantial structure
+NEAR_SILHOUETTE = 0.94  # of the highest average: as good as it; of the average of a k at the next k: a fall
 CLEAR_GAP = 4.0  # standard errors by which the best gap must exceed that of one cluster
 EXACT_ROWS = 20_000  # more than that, and the silhouette is the simplified one
 
@@ -122,8 +123,10 @@ def choose_k(
           of what cutting one of k equal Gaussian clusters gains, 1 / (pi k d). The first and the last k have no corner.
           Below a sharpness of 4 there is no clear elbow: without clusters it hardly exceeds 3.
         - 'silhouette': the highest average silhouette (`silhouette` up to 20,000 rows, `simplified_silhouette`
-          beyond). Below 0.25 there is no substantial structure [1]_. It cannot tell one cluster from several: data
-          spread evenly gets a k too. Clusters that lie much closer to each other than to the others count as one.
+          beyond), or a larger k within 6 % of it where the average falls more steeply to the next k, by 6 % at least:
+          clusters that lie closer to each other than to the others raise the average when they count as one, a cluster
+          cut in two brings it down. Where they lie much closer they do count as one. Below 0.25 there is no substantial
+          structure [1]_. It cannot tell one cluster from several: data spread evenly gets a k too.
         - 'gap': the gap statistic [2]_, how far log inertia lies below that of data drawn uniformly from the box along
           the principal axes. There is no structure unless the highest gap exceeds that of one cluster by 4 standard
           errors; if it does, the smallest k > 1 within one standard error of the highest gap is chosen (the
@@ -276,6 +279,16 @@ def _highest_silhouette(ks: list[int], scores: NDArray[np.float64]) -> _Verdict:
             None,
             f"No substantial structure: the highest average silhouette, at k={ks[i]}, is {scores[i]:.3f}, below"
             f" {CLEAR_SILHOUETTE:g}.",
+        )
+    falls = {
+        at: scores[at + 1] / scores[at] for at in range(i, len(ks) - 1) if scores[at] >= NEAR_SILHOUETTE * scores[i]
+    }
+    chosen = min((at for at in falls if falls[at] < NEAR_SILHOUETTE), key=falls.__getitem__, default=i)
+    if chosen != i:
+        return _Verdict(
+            ks[chosen],
+            f"k={ks[chosen]} has an average silhouette of {scores[chosen]:.3f}, near the highest, {scores[i]:.3f} at"
+            f" k={ks[i]}, and a steeper fall to the next, {scores[chosen + 1]:.3f} at k={ks[chosen + 1]}.",
         )
     others = np.where(np.arange(len(ks)) == i, np.nan, scores)
     reason = f"k={ks[i]} has the highest average silhouette, {scores[i]:.3f}"

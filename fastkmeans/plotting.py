@@ -231,6 +231,7 @@ def plot_panel(
         n_columns = min(3, len(models))
         n_rows = -(-len(models) // n_columns)
         figure = _new_figure(3.9 * n_columns, 3.5 * n_rows)
+        figure.get_layout_engine().set(h_pad=0.1)  # inches: a title keeps clear of the axis above
         flat = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for spare in flat[len(models) :]:
             spare.remove()

@@ -110,11 +110,12 @@ def choice_report(path: str, command: str, X: Any, names: Sequence[str] | None, 
     middle = int(np.searchsorted(choice.ks, choice.best_k)) if choice.best_k is not None else len(choice.ks) // 2
     first = max(0, min(middle - MOST_PICTURES // 2, len(choice.ks) - MOST_PICTURES))
     shown = choice.models[first : first + MOST_PICTURES]
+    marked = "none is chosen." if choice.best_k is None else "the star marks the chosen one."
     body = [
         f'<p class="verdict">{html.escape(choice.reason)}</p>',
         _list([*_facts(X), ("method", choice.method)]),
         "<h2>Pictures</h2>",
-        _picture(plot_choice(choice), "By number of clusters; the star marks the chosen one."),
+        _picture(plot_choice(choice), "By number of clusters; " + marked),
         _picture(plot_panel(X, shown, feature_names=names)[0], "Clusterings side by side."),
         "<h2>By number of clusters</h2>",
         _table(choice.table()),

@@ -46,6 +46,17 @@ def test_planted_clusters_are_found(method, k, d):
     assert found == [k] * len(found)
 
 
+def test_two_close_clusters_far_from_a_third_are_not_one_by_the_silhouette():
+    rng = np.random.default_rng(0)
+    X = np.repeat([[0.0, 0.0], [7.0, 0.0], [3.5, 20.0]], 100, axis=0) + rng.normal(size=(300, 2))
+    choice = choose_k(X, range(1, 6), method="silhouette", random_state=0)
+    assert choice.scores[1] > choice.scores[2] > 0.94 * choice.scores[1]  # as one they are a little better
+    assert choice.best_k == 3
+    assert choice.reason.startswith("k=3 has an average silhouette of 0.")
+    assert "near the highest, 0." in choice.reason
+    assert choose_k(X, [2, 3], method="silhouette", random_state=0).best_k == 2  # no fall is seen after 3
+
+
 @pytest.mark.parametrize("d", [2, 10])
 def test_no_structure_in_a_square_and_a_cube(d):
     for seed in range(3):

@@ -128,6 +128,7 @@ def test_no_structure_is_reported(run):
     page = read("r.html")
     assert page.texts["h1"] == "x.npy: no number of clusters stands out"
     assert len(page.tables) == 1
+    assert page.texts["figcaption"] == "By number of clusters; none is chosen.Clusterings side by side."
 
 
 def test_fit_reports(run, xclara, xclara_path):
