@@ -41,7 +41,8 @@ class Outcome(NamedTuple):
         Share of the pairs of a row and a center whose distance was computed.
     read : float
         Share of the rows that were read.
-    algorithm : "lloyd" or "elkan"
+    algorithm : "lloyd", "elkan" or "seeding"
+        The last where the labels were known from seeding, and no distance was taken.
     """
 
     changed: int
@@ -351,7 +352,12 @@ class Assigner:
         if self.bounds is None and self.centers is not None and self.algorithm != "lloyd":
             if self.algorithm == "elkan":
                 self.bounds = make_bounds(data, centers)
-            elif sums is not None and not last and self.passes >= self.next_trial and self.dense_seconds >= TINY:
+            elif (
+                sums is not None
+                and not last
+                and self.passes >= self.next_trial
+                and TINY <= self.dense_seconds < math.inf
+            ):
                 if self.passes < WAIT and self.dense_seconds < SHORT:
                     self.next_trial = WAIT
                 else:
@@ -366,14 +372,29 @@ class Assigner:
                 self.bounds, self.slow = None, 0
                 self._postpone()
         else:
+            is_first = math.isinf(self.dense_seconds)
             counts = passes.assign(data, centers, labels, sums, measure)
             self.dense_seconds = time.perf_counter() - before
             work = float(data.n) * data.d * (len(centers) + 16)
-            if self.passes == 1 and self.dense_seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
-                self.next_trial = 3
+            if is_first and self.dense_seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
+                self.next_trial = self.passes + 2
             outcome = Outcome(counts.changed, counts.decided, 1.0, 1.0, "lloyd")
         self.centers = centers
         return outcome._replace(changed=outcome.changed + tried)
+
+    def start(
+        self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums, known: NDArray[np.int32] | None
+    ) -> Outcome:
+        """The first pass; where the labels are known (of rows of positive weight), rows only join their sums.
+
+        Plain loops know nothing: they serve small data, where a kernel more costs more to compile than a pass, and CPUs
+        without vectors.
+        """
+        if known is None or simd.lane_width() == 1 or passes.is_small(self.data, len(centers)):
+            return self.assign(centers, labels, sums)
+        self.passes += 1
+        self.centers = centers
+        return Outcome(passes.place(self.data, known, labels, sums), 0, 0.0, 1.0, "seeding")
 
     def _postpone(self) -> None:
         self.wait *= PATIENCE

@@ -59,7 +59,7 @@ class KMeans(Estimator):
         the mean over the features of their (weighted) variance. With 0 it stops when the centers stand still.
 
     verbose : int, default=0
-        Whether to print each iteration's inertia, and why a run stopped, to the standard output.
+        Whether to print how seeding gets on, each iteration's inertia, and why a run stopped, to the standard output.
 
     random_state : int, RandomState, Generator, SeedSequence or None, default=None
         Source of the seed of all starts but arrays. An int or a ``SeedSequence`` gives the same result
@@ -126,7 +126,8 @@ class KMeans(Estimator):
         seconds, evaluated, algorithm)``: the inertia of its assignment to the centers it began with, the sum of the
         squared distances its update moved the centers, how many rows changed their label, how many empty clusters were
         given a new center, how long it took, which share of the distances between rows and centers it computed, and
-        whether it was dense ('lloyd') or kept bounds ('elkan').
+        whether it was dense ('lloyd'), kept bounds ('elkan') or took its labels from k-means++ ('seeding'; without a
+        distance, and the same as if it had taken them).
 
     cluster_weights_ : ndarray of shape (n_clusters,), dtype float64
         Sum of the weights of each cluster's rows; without weights, the number of its rows.

@@ -324,6 +324,26 @@ def assign(
     return Counts(int(total[lloyd.CHANGED]), int(total[lloyd.DECIDED]), int(total[filtered.REFINED]))
 
 
+def place(data: Data, known: NDArray[np.int32], labels: NDArray[np.int32], sums: Sums) -> int:
+    """`assign` where the labels are known: rows join their sums, no distance is taken; returns how many changed.
+
+    known, labels (n,) int32: what the labels are, and what they were INOUT.
+    """
+    n_lanes = sums.touched.shape[0]
+    counts = np.zeros((n_lanes, 4), np.int64)
+    private = (*lane_buffers(sums, n_lanes), counts)
+    for lo, hi, rows in data.ranges(8.0 * data.d):
+        weights, part = data.weights_of(lo, hi), labels[lo:hi]
+        before = part.copy() if sums.owned else None
+        shared = (rows, weights, new_counter(), known[lo:hi], part, not sums.owned, data.grid.scale)
+        threads.share(n_lanes, parallel.known_parallel, lloyd.known_lane, shared, private)
+        if before is not None:
+            sums.move_owned(data, rows, before, part, weights)
+        sums.settle()
+    threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
+    return int(counts[:, lloyd.CHANGED].sum())
+
+
 def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray[np.float64]) -> NDArray[Any]:
     """New centers: the means of the clusters whose rows changed, rounded once; the others as they were.
 

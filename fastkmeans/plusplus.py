@@ -15,7 +15,9 @@ many threads, has no influence on what is chosen: `tests/oracle.py` does it one 
 from __future__ import annotations
 
 import math
+import time
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
 LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
+TELL_SECONDS = 1.0  # between two lines of progress
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
 
 
@@ -116,8 +119,14 @@ class Seeding:
         Which of them that is; on an exact tie the first.
     """
 
-    def __init__(self, data: Data, n_clusters: int, n_candidates: int, stream: Stream, first: int) -> None:
+    def __init__(
+        self, data: Data, n_clusters: int, n_candidates: int, stream: Stream, first: int,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
         self.data = data
+        self.tell = tell
+        self.told = time.monotonic()
+        self.rows_read = 0  # a row counts once for every visit in which it was read
         self.k = n_clusters
         self.L = n_candidates
         self.stream = stream
@@ -209,6 +218,12 @@ class Seeding:
                 return
             while self.state[draws.CHOSEN] < self.k and self.state[draws.MISSED] < draws.MISSES:
                 self._steps()
+                if self.tell is not None and time.monotonic() - self.told >= TELL_SECONDS:
+                    self.told = time.monotonic()
+                    self.tell(
+                        f"Seeding: {int(self.state[draws.CHOSEN])} of {self.k} centers chosen, the data read"
+                        f" {self.rows_read / self.data.n:.1f} times."
+                    )
 
     def rows_chosen(self) -> list[int]:
         return [int(row) for row in self.chosen[: self.state[draws.CHOSEN]]]
@@ -271,6 +286,7 @@ class Seeding:
 
     def _settle_exactly(self) -> None:
         data = self.data
+        self.rows_read += data.n
         t = int(self.state[draws.CHOSEN]) - 1
         center = self.seeds[t : t + 1]
         n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
@@ -313,6 +329,7 @@ class Seeding:
     def _exact_gains(self, candidates: NDArray[np.float64]) -> list[int]:
         """By how much each candidate would lower the potential."""
         data = self.data
+        self.rows_read += data.n
         gains = np.zeros((self.n_lanes, len(candidates) * draws.DIGITS), np.int64)
         for lo, hi, rows in data.ranges(4.0 * data.d * len(candidates)):
             shared = (
@@ -326,6 +343,7 @@ class Seeding:
     def _estimate(self, candidates: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Settle, and estimate the gains of candidates, with bounds of the error, in some unit."""
         data = self.data
+        self.rows_read += data.n
         L, w, t = len(candidates), self.width, int(self.state[draws.CHOSEN]) - 1
         n_groups = -(-(L + 1) // w)
         weight_unit = math.ldexp(1.0, -int(data.weights.max()).bit_length()) if data.weighted else 1.0
@@ -480,10 +498,16 @@ class Seeding:
         return groups, halves, tiles, largest
 
 
-def greedy(data: Data, n_clusters: int, n_candidates: int | None, stream: Stream, first: int) -> Seeding:
-    """Choose rows by greedy k-means++, the first one being given; there may be fewer than `n_clusters`."""
+def greedy(
+    data: Data, n_clusters: int, n_candidates: int | None, stream: Stream, first: int,
+    tell: Callable[[str], object] | None = None,
+) -> Seeding:  # fmt: skip
+    """Choose rows by greedy k-means++, the first one being given; there may be fewer than `n_clusters`.
+
+    tell: called with a line of progress now and then.
+    """
     if n_candidates is None:
         n_candidates = 2 + int(math.log(n_clusters))
-    seeding = Seeding(data, n_clusters, n_candidates, stream, first)
+    seeding = Seeding(data, n_clusters, n_candidates, stream, first, tell)
     seeding.run()
     return seeding

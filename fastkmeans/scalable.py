@@ -105,6 +105,7 @@ def scalable_rows(
     stream: Stream,
     first: int,
     choose: Callable[[Data, int, Stream], list[int]],
+    tell: Callable[[str], object] | None = None,
 ) -> list[int]:
     """Rows chosen by k-means||; fewer than `n_clusters` where there are no more distinct ones.
 
@@ -120,6 +121,8 @@ def scalable_rows(
         The first candidate, drawn by weight.
     choose : callable
         Weighted greedy k-means++: ``choose(data, n_clusters, stream)`` returns rows.
+    tell : callable, optional
+        Called with a line of progress after each round.
     """
     found = Candidates(data)
     found.add(np.array([first]))
@@ -133,6 +136,8 @@ def scalable_rows(
             break
         if len(rows):
             found.add(rows)
+        if tell is not None:
+            tell(f"Seeding: {turn} of {ROUNDS} rounds, {len(found.rows)} candidates.")
     if len(found.rows) <= n_clusters:
         return found.rows.tolist()
     X = data.points.take(found.rows).astype(data.points.center_dtype)

@@ -5,18 +5,35 @@ All draws are made in Python, on exact integers: they do not depend on threads, 
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right, insort
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .data import Data
-from .plusplus import Stream, greedy
+from .plusplus import Seeding, Stream, greedy
 from .scalable import scalable_rows
 
 REBUILD = 256  # draws without replacement between two prefix sums
+
+
+class Start(NamedTuple):
+    """Where a fit starts.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, d)
+        In the center dtype, C-contiguous, never the caller's own array.
+    labels : ndarray of int32, shape (n,), or None
+        The nearest of them, by the canonical value and the first on a tie, of every row of positive weight, where
+        that is known.
+    """
+
+    centers: NDArray[Any]
+    labels: NDArray[np.int32] | None = None
 
 
 def initial_centers(
@@ -25,20 +42,28 @@ def initial_centers(
     init: str | NDArray[Any] | Callable[..., Any],
     seed: np.random.SeedSequence,
     user_X: Any,
-) -> NDArray[Any]:
-    """Starting centers (n_clusters, d) in the center dtype, C-contiguous, never the caller's own array."""
+    tell: Callable[[str], object] | None = None,
+) -> Start:
+    """Starting centers of a fit; tell: called with a line of progress now and then."""
     dtype = data.points.center_dtype
     if callable(init):
         state = np.random.RandomState(np.random.MT19937(seed))
-        return np.array(init(user_X, n_clusters, random_state=state), dtype=dtype, order="C")
+        return Start(np.array(init(user_X, n_clusters, random_state=state), dtype=dtype, order="C"))
     if not isinstance(init, str):
-        return np.array(init, dtype=dtype, order="C")
+        return Start(np.array(init, dtype=dtype, order="C"))
     stream = stream_of(seed)
+    if init == "k-means++":
+        rows, found = plusplus(data, n_clusters, stream, tell=tell)
+        found.settle()
+        seeds = data.points.take(rows)
+        centers = seeds.astype(dtype)
+        # labels are of the rows themselves: where the center dtype rounds them they say nothing
+        return Start(centers, found.labels if (centers == seeds).all() else None)
     if init == "k-means||":
-        rows = parallel_rows(data, n_clusters, stream, seed)
+        rows = parallel_rows(data, n_clusters, stream, seed, tell)
     else:
-        rows = (plusplus_rows if init == "k-means++" else random_rows)(data, n_clusters, stream)
-    return data.points.take(rows).astype(dtype)
+        rows = random_rows(data, n_clusters, stream)
+    return Start(data.points.take(rows).astype(dtype))
 
 
 def stream_of(seed: np.random.SeedSequence) -> Stream:
@@ -104,20 +129,35 @@ def random_rows(data: Data, n_clusters: int, stream: Stream) -> list[int]:
     return [rows[i % distinct] for i in range(n_clusters)]
 
 
-def plusplus(data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None) -> tuple[list[int], int]:
-    """Rows chosen by greedy k-means++, and how many of them are distinct: the others are drawn by weight."""
+def plusplus(
+    data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> tuple[list[int], Seeding]:  # fmt: skip
+    """Rows chosen by greedy k-means++, and what it knows in the end.
+
+    Those beyond its own, where fewer rows of positive weight are distinct, are drawn by weight: they coincide with
+    earlier ones.
+    """
     by_weight = WeightDraws(data, stream)
-    rows = greedy(data, n_clusters, n_candidates, stream, by_weight.draw()).rows_chosen()
-    return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))], len(rows)
+    found = greedy(data, n_clusters, n_candidates, stream, by_weight.draw(), tell)
+    rows = found.rows_chosen()
+    return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))], found
 
 
-def plusplus_rows(data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None) -> list[int]:
+def plusplus_rows(
+    data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> list[int]:  # fmt: skip
     """The rows of `plusplus`."""
-    return plusplus(data, n_clusters, stream, n_candidates)[0]
+    return plusplus(data, n_clusters, stream, n_candidates, tell)[0]
 
 
-def parallel_rows(data: Data, n_clusters: int, stream: Stream, seed: np.random.SeedSequence) -> list[int]:
+def parallel_rows(
+    data: Data, n_clusters: int, stream: Stream, seed: np.random.SeedSequence,
+    tell: Callable[[str], object] | None = None,
+) -> list[int]:  # fmt: skip
     """Rows chosen by k-means||; where there are too few distinct ones, the others are drawn by weight."""
     by_weight = WeightDraws(data, stream)
-    rows = scalable_rows(data, n_clusters, seed, stream, by_weight.draw(), plusplus_rows)
+    choose = functools.partial(plusplus_rows, tell=tell)
+    rows = scalable_rows(data, n_clusters, seed, stream, by_weight.draw(), choose, tell)
     return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))]

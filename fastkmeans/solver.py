@@ -42,7 +42,8 @@ class Iteration(NamedTuple):
     evaluated : float
         Share of the pairs of a row and a center whose distance was computed, 1 in a dense pass.
     algorithm : str
-        What labeled the rows: "lloyd", a dense pass, or "elkan", a bounded one.
+        What labeled the rows: "lloyd", a dense pass, "elkan", a bounded one, or "seeding", k-means++, which had left
+        each row's nearest center.
     """
 
     inertia: float
@@ -89,8 +90,12 @@ class Solver:
         self.mean: NDArray[np.float64] | None = None  # of all rows
         self.scatter: float | None = None  # weighted sum of squared distances to the mean
 
-    def run(self, centers: NDArray[Any]) -> Run:
-        """Iterate from these centers, (k, d) in the center dtype."""
+    def run(self, centers: NDArray[Any], known: NDArray[np.int32] | None = None) -> Run:
+        """Iterate from these centers, (k, d) in the center dtype.
+
+        known (n,) int32: the label of every row of positive weight, if seeding has left them.  The first pass takes
+        no distances then; all else is the same.
+        """
         data = self.data
         k = len(centers)
         labels = np.full(data.n, -1, np.int32)
@@ -106,6 +111,8 @@ class Solver:
                 to_mean = Measure(data, self.mean.reshape(1, -1), lloyd.TO_FIRST)
                 done = assigner.assign(centers, labels, sums, to_mean)
                 self.scatter = self._scatter(self.mean, to_mean)
+            elif t == 1:
+                done = assigner.start(centers, labels, sums, known)
             else:
                 done = assigner.assign(centers, labels, sums)
             new = passes.update_centers(data, sums, centers, means)
@@ -249,10 +256,10 @@ def fit(
     best: Run | None = None
     best_restart = 0
     for restart, child in enumerate(seed.spawn(n_init)):
-        centers = seeding.initial_centers(data, n_clusters, init, child, user_X)
+        start = seeding.initial_centers(data, n_clusters, init, child, user_X, print if verbose else None)
         if verbose:
             print("Initialization complete")
-        run = solver.run(centers)
+        run = solver.run(*start)
         if refine is not None:
             run, _ = swaps.refine(solver, run)
         if best is None or run.inertia.exact < best.inertia.exact:

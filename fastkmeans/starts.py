@@ -108,7 +108,8 @@ def kmeans_plusplus(
     data = Data(points, weights, n_threads, estimator=_NAME)
     child = seed_sequence(random_state).spawn(1)[0]
     trials = None if n_local_trials is None else int(n_local_trials)
-    rows, n_distinct = seeding.plusplus(data, int(n_clusters), seeding.stream_of(child), trials)
+    rows, found = seeding.plusplus(data, int(n_clusters), seeding.stream_of(child), trials)
+    n_distinct = len(found.rows_chosen())
     if n_distinct < n_clusters:
         warn_user(
             f"Number of distinct rows ({n_distinct}) found smaller than n_clusters ({n_clusters})."

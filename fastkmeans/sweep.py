@@ -56,8 +56,8 @@ def sweep(
             if centers is None or cuts is None:
                 start = seeding.initial_centers(coarse.data, k, "k-means++", seed, None)
             else:
-                start = grown(centers, cuts, k)
-            run, cuts = refine(coarse, coarse.run(start), own_sample)
+                start = seeding.Start(grown(centers, cuts, k))
+            run, cuts = refine(coarse, coarse.run(*start), own_sample)
             centers = run.centers
             if len(centers) == k:
                 break

@@ -209,7 +209,7 @@ def test_history():
             "inertia", "center_shift", "n_changed", "n_refilled", "seconds", "evaluated", "algorithm"
         )  # fmt: skip
         assert [type(value) for value in step] == [float, float, int, int, float, float, str]
-        assert step.seconds >= 0 and 0 <= step.evaluated <= 1 and step.algorithm in ("lloyd", "elkan")
+        assert step.seconds >= 0 and 0 <= step.evaluated <= 1 and step.algorithm in ("seeding", "lloyd", "elkan")
     inertias = [step.inertia for step in model.history_]
     assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(inertias))
     assert model.inertia_ == pytest.approx(inertias[-1], rel=1e-9)

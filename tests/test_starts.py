@@ -8,7 +8,7 @@ import oracle
 import pytest
 
 import fastkmeans
-from fastkmeans import KMeans, base, data, kmeans_plusplus, passes, points, scalable, seeding, threads
+from fastkmeans import KMeans, base, data, kmeans_plusplus, passes, plusplus, points, scalable, seeding, threads
 from fastkmeans.kernels import philox, simd
 from fastkmeans.points import as_points, as_weights
 
@@ -189,3 +189,82 @@ def test_as_scikit_learn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fastkmeans.kmeans_plusplus(X, 7, random_state=0, x_squared_norms=(X**2).sum(axis=1), n_local_trials=3)
+
+
+# ----------------------------------------------------------------------------------------------- what a fit is handed
+HANDED = ["blobs", "uniform32", "plane lattice", "duplicates", "all equal", "one cluster each", "1e-310", "offset64"]
+HANDED += ["more clusters than points", "d=65", "integers"]
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("name", HANDED)
+def test_the_first_pass_takes_no_distances(name):
+    """Labels of seeding stand for those of a pass: all else is as if the same centers were given as an array."""
+    X, k = matrix.dataset(name)
+    for weighting in ("none", "integer with zeros"):
+        weights = matrix.weights(name, weighting)
+        for n_iter in (1, 20):
+            fits = []
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                centers, _ = kmeans_plusplus(X, k, sample_weight=weights, random_state=3)
+            for init in ("k-means++", centers):
+                model = KMeans(k, init=init, random_state=3, max_iter=n_iter, algorithm="lloyd")
+                fits.append(model.fit(X, sample_weight=weights))
+            seeded, given = fits
+            assert seeded.history_[0].algorithm == "seeding" and seeded.history_[0].evaluated == 0.0
+            assert given.history_[0].algorithm == "lloyd"
+            assert [h[:4] for h in seeded.history_] == [h[:4] for h in given.history_]
+            np.testing.assert_array_equal(seeded.labels_, given.labels_)
+            np.testing.assert_array_equal(seeded.cluster_centers_, given.cluster_centers_)
+            assert (seeded.inertia_, seeded.n_iter_) == (given.inertia_, given.n_iter_)
+
+
+def test_bounded_passes_after_seeding():
+    """Bounds begin from labels that no pass has taken."""
+    X, k = matrix.dataset("d=65")
+    weights = matrix.weights("d=65", "integer with zeros")
+    dense = KMeans(k, random_state=1, algorithm="lloyd").fit(X, sample_weight=weights)
+    for algorithm in ("elkan", "auto"):
+        model = KMeans(k, random_state=1, algorithm=algorithm).fit(X, sample_weight=weights)
+        assert model.history_[0].algorithm == "seeding"
+        assert [h[:4] for h in model.history_] == [h[:4] for h in dense.history_]
+        np.testing.assert_array_equal(model.labels_, dense.labels_)
+    assert KMeans(k, random_state=1, algorithm="elkan").fit(X).history_[1].algorithm == "elkan"
+
+
+def test_rounded_rows_are_measured_again():
+    """Where the center dtype rounds the rows chosen, what seeding knows of the rows is of no use."""
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    source = data.Data(as_points(X), None, 1)
+    source.points.center_dtype = np.dtype(np.float32)
+    start = seeding.initial_centers(source, 5, "k-means++", np.random.SeedSequence(0), X)
+    assert start.labels is None
+
+
+def test_restarts_do_not_depend_on_their_number(capsys):
+    """Restart r starts from the same rows however many run, and the data is prepared once."""
+    X, k = matrix.dataset("uniform32")
+    told = []
+    for n_init in (2, 4):
+        KMeans(k, n_init=n_init, random_state=8, max_iter=1, verbose=1).fit(X)
+        lines = capsys.readouterr().out.splitlines()
+        told.append([line for line in lines if line.startswith("Iteration 1")])
+    assert told[1][:2] == told[0] and len(set(told[1])) == 4
+
+
+def test_seeding_tells_how_it_gets_on(capsys, monkeypatch):
+    X, k = matrix.dataset("uniform32")
+    monkeypatch.setattr(plusplus, "TELL_SECONDS", 0.0)
+    KMeans(k, random_state=0, max_iter=1, verbose=1).fit(X)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Seeding")]
+    chosen = [int(line.split()[1]) for line in lines]
+    reads = [float(line.split()[-2]) for line in lines]
+    assert chosen == sorted(chosen) and chosen[-1] == k and len(lines) >= 2
+    assert reads == sorted(reads) and 1.0 <= reads[-1] <= 2.0 * k
+    KMeans(k, init="k-means||", random_state=0, max_iter=1, verbose=1).fit(X)
+    lines = [line for line in capsys.readouterr().out.splitlines() if " rounds, " in line]
+    assert [line.split()[1] for line in lines] == [str(turn + 1) for turn in range(scalable.ROUNDS)]
+    monkeypatch.setattr(plusplus, "TELL_SECONDS", 1000.0)
+    KMeans(k, random_state=0, max_iter=1, verbose=1).fit(X)
+    assert "Seeding" not in capsys.readouterr().out

@@ -269,6 +269,25 @@ def plain_commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_we
 
 
 @kernel
+def known_lane(X, weights, counter, known, labels, update, scale, sums, cluster_weights, touched, counts):
+    """The pass where every row's label is known beforehand: rows join their sums, and no distance is taken.
+
+    known (n,) int32 IN; the rest as in `commit`.
+    """
+    n, d = X.shape
+    padded_row = np.zeros((d + 7) // 8 * 8)
+    while True:
+        lo = fetch_add(counter, BLOCK)
+        if lo >= n:
+            break
+        hi = min(lo + BLOCK, n)
+        counts[CHANGED] += commit(
+            X, lo, hi - lo, known[lo:hi], weights, labels, update, scale, padded_row, sums, cluster_weights, touched
+        )
+        counts[BLOCKS] += 1
+
+
+@kernel
 def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, owner, owners, touched):
     """Move every changed row in or out of the clusters of one owner: no two owners touch the same sums.
 

@@ -13,7 +13,7 @@ from .canonical import distances_lane, transform_lane, wide_distances_lane
 from .exact import exponents_flat_lane, exponents_lane, exponents_single_lane
 from .filtered import filtered_lane
 from .jit import kernel
-from .lloyd import centers_lane, own_clusters, plain_lane, points_lane
+from .lloyd import centers_lane, known_lane, own_clusters, plain_lane, points_lane
 
 
 @kernel(parallel=True)
@@ -64,6 +64,15 @@ def filtered_parallel(
             width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest,
             cutoff, error, grouped, k, patience, ahead, row_bytes, measure, measured, distances, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def known_parallel(n, X, weights, counter, known, labels, update, scale, sums, cluster_weights, touched, counts):
+    for lane in prange(n):
+        known_lane(
+            X, weights, counter, known, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
 
