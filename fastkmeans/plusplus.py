@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, field_exponent, new_counter, power_pair
+from .draws import Stream
 from .kernels import candidates as kernels
 from .kernels import canonical, fast_gains, lloyd, parallel_seeding, simd
 from .kernels import gains as exact_gains
@@ -37,31 +38,6 @@ LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
 TELL_SECONDS = 1.0  # between two lines of progress
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
-
-
-class Stream:
-    """Pairs of random 64-bit words, which can be looked at before they are used up."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.words = np.empty((0, 2), np.uint64)
-
-    def look(self, count: int) -> NDArray[np.uint64]:
-        """The next `count` pairs, (count, 2)."""
-        missing = count - len(self.words)
-        if missing > 0:
-            more = self.rng.integers(0, 2**64, dtype=np.uint64, size=(max(missing, 64), 2))
-            self.words = np.concatenate([self.words, more])
-        return self.words[:count]
-
-    def use(self, count: int) -> None:
-        self.words = self.words[count:]
-
-    def uniform(self, total: int) -> int:
-        """An integer drawn uniformly from [0, total), from one pair."""
-        ((high, low),) = self.look(1).tolist()
-        self.use(1)
-        return ((high << 64 | low) * total) >> 128
 
 
 class Frozen:

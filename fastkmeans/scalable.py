@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from . import passes, threads
 from .data import Data, new_counter
+from .draws import Stream
 from .kernels import gains as kernels
 from .kernels import lloyd, parallel_seeding, philox
-from .plusplus import Frozen, Stream
+from .plusplus import Frozen
 from .points import as_points
 
 ROUNDS = 5

@@ -6,16 +6,20 @@ All draws are made in Python, on exact integers: they do not depend on threads, 
 from __future__ import annotations
 
 import functools
+import math
 from bisect import bisect_right, insort
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import brief
 from .data import Data
-from .plusplus import Seeding, Stream, greedy
-from .scalable import scalable_rows
+from .draws import Stream
+
+if TYPE_CHECKING:
+    from .plusplus import Seeding
 
 REBUILD = 256  # draws without replacement between two prefix sums
 
@@ -132,14 +136,22 @@ def random_rows(data: Data, n_clusters: int, stream: Stream) -> list[int]:
 def plusplus(
     data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None,
     tell: Callable[[str], object] | None = None,
-) -> tuple[list[int], Seeding]:  # fmt: skip
+) -> tuple[list[int], Seeding | brief.BriefSeeding]:  # fmt: skip
     """Rows chosen by greedy k-means++, and what it knows in the end.
 
     Those beyond its own, where fewer rows of positive weight are distinct, are drawn by weight: they coincide with
     earlier ones.
     """
     by_weight = WeightDraws(data, stream)
-    found = greedy(data, n_clusters, n_candidates, stream, by_weight.draw(), tell)
+    if n_candidates is None:
+        n_candidates = 2 + int(math.log(n_clusters))
+    found: Seeding | brief.BriefSeeding
+    if brief.serves(data, n_clusters):
+        found = brief.BriefSeeding(data, n_clusters, n_candidates, stream, by_weight.draw())
+    else:
+        from .plusplus import greedy  # its kernels take time to load
+
+        found = greedy(data, n_clusters, n_candidates, stream, by_weight.draw(), tell)
     rows = found.rows_chosen()
     return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))], found
 
@@ -157,6 +169,8 @@ def parallel_rows(
     tell: Callable[[str], object] | None = None,
 ) -> list[int]:  # fmt: skip
     """Rows chosen by k-means||; where there are too few distinct ones, the others are drawn by weight."""
+    from .scalable import scalable_rows
+
     by_weight = WeightDraws(data, stream)
     choose = functools.partial(plusplus_rows, tell=tell)
     rows = scalable_rows(data, n_clusters, seed, stream, by_weight.draw(), choose, tell)

@@ -23,6 +23,8 @@ RANKS = {
     "weights": 1,
     "points": 1,
     "data": 2,
+    "draws": 1,
+    "brief": 2,
     "passes": 2,
     "bounded": 2,
     "plusplus": 2,

@@ -7,7 +7,7 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import data, passes, plusplus, seeding, threads
+from fastkmeans import brief, data, passes, plusplus, seeding, threads
 from fastkmeans.kernels import candidates, simd
 from fastkmeans.kernels import seeding as draws
 from fastkmeans.points import as_points, as_weights
@@ -142,6 +142,21 @@ def test_labels_and_distances_of_the_seeds(name, direct, monkeypatch):
         counts = slice(None) if w is None else w > 0
         np.testing.assert_array_equal(found.nearest_sq[counts], to_all.min(axis=1)[counts])
         np.testing.assert_array_equal(found.labels[counts], to_all.argmin(axis=1)[counts])
+
+
+@pytest.mark.parametrize("name", ["uniform32", "plane lattice", "duplicates", "one cluster each", "1e-310", "1e150"])
+def test_little_data_is_seeded_in_numpy_all_the_same(name):
+    X, k = matrix.dataset(name)
+    source = prepared(X, None)
+    assert brief.serves(source, k) and not brief.serves(prepared(X, np.arange(len(X))), k)
+    for seed in range(4):
+        results = []
+        for kind in (plusplus.greedy, brief.BriefSeeding):
+            words = stream(seed)
+            found = kind(source, k, 4, words, seed)
+            found.settle()
+            results.append((found.rows_chosen(), *found.nearest_sq, *found.labels, words.uniform(1 << 40)))
+        assert results[0] == results[1]
 
 
 # -------------------------------------------------------------------------------------------------- distribution
