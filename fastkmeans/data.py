@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from . import threads
 from .kernels import exact, parallel, simd
+from .kernels import sparse as sparse_kernels
 from .points import Points, raise_nonfinite, raise_overflow, weight_grid
+from .sparse import CsrRows
 
 RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK.  Tests make it small
 RANGE_WORK = 1e10  # multiply-adds a thread does in about 0.2 seconds, at a third of its peak
@@ -109,6 +111,13 @@ class Data:
     n_threads : int or None
     estimator : str or None
         Named by errors.
+
+    Attributes
+    ----------
+    density : float
+        Values that a row has on the average: `d`, or fewer where rows are compressed.
+    norms : ndarray of float64, shape (n,)
+        Canonical squared norms of compressed rows; of no length for dense ones.
     """
 
     def __init__(
@@ -126,8 +135,14 @@ class Data:
         grid = weight_grid(sample_weight, self.n)
         self.weights: NDArray[np.int64] = NO_WEIGHTS if grid.values is None else grid.values
         self.unit_exponent, self.total_weight = grid.unit_exponent, grid.total
+        sparse = points.sparse
+        self.density = float(self.d) if sparse is None else max(1.0, sparse.n_entries / self.n)
+        self.norms = np.empty(0 if sparse is None else self.n)
         self.largest, mean_exponents = self._scan(estimator)
         self.grid = self._feature_grid(mean_exponents)
+        if sparse is not None:  # most values are zero, and so is the best shift
+            self.shift = np.zeros(self.d)
+            return
         step = max(1, self.n // SHIFT_ROWS)
         sample = points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
         self.shift = np.sort(sample, axis=0)[len(sample) // 2]
@@ -151,13 +166,27 @@ class Data:
         rows = RANGE_ROWS or max(1 << 12, int(work * self.n_threads / max(work_per_row, 1.0)))
         return self.points.ranges(min(rows, 1 << 26))
 
+    def sparse_ranges(self, work_per_row: float) -> Iterator[tuple[int, int, CsrRows]]:
+        """`ranges` of compressed rows."""
+        work = RANGE_WORK if simd.lane_width() > 1 else RANGE_WORK / PLAIN_SLOWER
+        rows = RANGE_ROWS or max(1 << 12, int(work * self.n_threads / max(work_per_row, 1.0)))
+        assert self.points.sparse is not None
+        return self.points.sparse.ranges(min(rows, 1 << 26))
+
     def _scan(self, estimator: str | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Largest magnitude and mean binary exponent of every feature; raises for NaN, infinity and overflow."""
         d = self.d
         largest = np.zeros(d)
         count: Any = np.zeros(d, object)
         total: Any = np.zeros(d, object)
-        for lo, hi, rows in self.points.ranges(min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)):
+        max_rows = min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)
+        if self.points.sparse is not None:
+            for lo, hi, compressed in self.points.sparse.ranges(max_rows):
+                self._scan_sparse(lo, hi, compressed, largest, count, total, estimator)
+            dense: Iterator[tuple[int, int, Rows]] = iter(())
+        else:
+            dense = self.points.ranges(max_rows)
+        for lo, hi, rows in dense:
             weights = self.weights_of(lo, hi)
             n_lanes = self.lanes(4.0 * (hi - lo) * d, hi - lo)
             per_period = max(1, 32 // d)  # rows that are visited as one, for the sake of long inner loops
@@ -193,6 +222,31 @@ class Data:
             t // c - 1022 if c else field_exponent(float(m)) for t, c, m in zip(total, count, largest, strict=True)
         ]
         return largest, np.array(means, np.int64)
+
+    def _scan_sparse(
+        self, lo: int, hi: int, rows: CsrRows, largest: NDArray[np.float64], count: Any, total: Any,
+        estimator: str | None,
+    ) -> None:  # fmt: skip
+        """Scan some compressed rows: largest (d,) float64, count, total (d,) Python integers INOUT."""
+        from .kernels import parallel_sparse
+
+        n_lanes = self.lanes(16.0 * len(rows.columns), hi - lo)
+        lane_largest = np.zeros((n_lanes, self.d))
+        lane_count, lane_total = np.zeros((2, n_lanes, 2, self.d), np.int64)
+        finite = np.ones((n_lanes, 1), np.uint8)
+        shared = (*rows, self.weights_of(lo, hi), new_counter(), self.norms[lo:hi])
+        private = (lane_largest, lane_count, lane_total, finite)
+        threads.share(
+            n_lanes, parallel_sparse.sparse_exponents_parallel, sparse_kernels.sparse_exponents_lane, shared, private
+        )
+        if not finite.all():
+            raise_nonfinite(self.points, estimator)
+        np.maximum(largest, lane_largest.max(axis=0), out=largest)
+        for digit in range(2):
+            for counted, lanes in ((count, lane_count), (total, lane_total)):
+                met = np.flatnonzero(lanes[:, digit].any(axis=0))
+                # 2**19 rows of at most 31 bits and 11 more leave room for all lanes
+                counted[met] += lanes[:, digit, met].sum(axis=0).astype(object) << (31 * digit)
 
     @staticmethod
     def _scan_single(rows: Rows, size: int, n_lanes: int, private: tuple[NDArray[Any], ...]) -> bool:

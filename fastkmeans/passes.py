@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import threads
+from . import sparse_passes, threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
 from .kernels import canonical, exact, filtered, integer, lloyd, parallel, simd
 
@@ -117,7 +117,7 @@ class Packed:
 
 def is_small(data: Data, k: int) -> bool:
     """Whether plain loops serve a pass best (to the same bits)."""
-    return simd.is_native() and float(data.n) * data.d * (k + 16) < PLAIN_WORK
+    return simd.is_native() and float(data.n) * data.density * (k + 16) < PLAIN_WORK
 
 
 def duplicates(centers: NDArray[Any]) -> NDArray[np.uint8]:
@@ -156,6 +156,7 @@ class Sums:
         # several lanes have sums of their own while those are small; one lane adds to the whole, and so do lanes that
         # own clusters, in a second visit of the rows that changed
         self.owned = not common or (n_lanes > 1 and n_lanes * self.total.nbytes > budget)
+        self.owned = self.owned or data.points.sparse is not None
         self.buffered = n_lanes > 1 and not self.owned
         self.lane_sums, self.lane_weights = whole, self.weights.reshape(1, -1)
         if self.buffered:
@@ -220,7 +221,7 @@ def lane_buffers(sums: Sums | None, n_lanes: int) -> tuple[NDArray[Any], NDArray
 
 
 def pass_lanes(data: Data, k: int) -> int:
-    return data.lanes(float(data.n) * data.d * (k + 16), data.n)
+    return data.lanes(float(data.n) * data.density * (k + 16), data.n)
 
 
 def patience(d: int, k: int) -> float:
@@ -255,12 +256,17 @@ def assign(
 ) -> Counts:
     """Label every row with its nearest center, and move the rows whose label changed between the sums.
 
-    labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops serve this pass.
+    labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops serve this pass, or rows
+    are compressed.
     """
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
     packed: dict[bool, Packed] = {}
     counts = np.zeros((n_lanes, 4), np.int64)
+    if data.points.sparse is not None:
+        width = 1 if is_small(data, k) else simd.lane_width()
+        sparse_passes.assign(data, centers, duplicates(centers), labels, sums, width, counts)
+        return _counted(counts)
     largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned
     private = (*lane_buffers(sums, n_lanes), counts)
@@ -319,6 +325,10 @@ def assign(
             sums.settle()
     if measure is not None and not any(p.orientation == "plain" for p in packed.values()):
         measure.largest = float(largest_sq.max())
+    return _counted(counts)
+
+
+def _counted(counts: NDArray[np.int64]) -> Counts:
     threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
     total = counts.sum(axis=0)
     return Counts(int(total[lloyd.CHANGED]), int(total[lloyd.DECIDED]), int(total[filtered.REFINED]))
@@ -358,6 +368,8 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
 
 def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) -> tuple[NDArray[np.float64], float]:
     """Canonical squared distance of every row to the center of its label, and the largest that has weight."""
+    if data.points.sparse is not None:
+        return sparse_passes.own_distances(data, centers, labels, simd.lane_width() == 1 or is_small(data, 1))
     out = np.empty(data.n)
     n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
     largest = np.zeros((n_lanes, 1))
@@ -409,8 +421,11 @@ def mean_of_rows(data: Data, sums: Sums) -> NDArray[np.float64]:
 def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Euclidean distances of all rows to all centers, by differences in float64."""
     k, d = centers.shape
-    grouped = canonical.group_centers(centers)
     out = np.empty((data.n, k), dtype)
+    if data.points.sparse is not None:
+        sparse_passes.distances(data, centers, out)
+        return out
+    grouped = canonical.group_centers(centers)
     n_lanes = data.lanes(4.0 * data.n * d * k, data.n)
     plain = simd.lane_width() == 1
     for lo, hi, rows in data.ranges(6.0 * d * k):

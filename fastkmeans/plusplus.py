@@ -480,10 +480,12 @@ class Seeding:
         return groups, halves, tiles, largest
 
 
-def greedy(data: Data, n_clusters: int, n_candidates: int | None, stream: Stream, first: int) -> Seeding:
+def greedy(
+    data: Data, n_clusters: int, n_candidates: int | None, stream: Stream, first: int, kind: type[Seeding] = Seeding
+) -> Seeding:
     """Choose rows by greedy k-means++, the first one being given; there may be fewer than `n_clusters`."""
     if n_candidates is None:
         n_candidates = 2 + int(math.log(n_clusters))
-    seeding = Seeding(data, n_clusters, n_candidates, stream, first)
+    seeding = kind(data, n_clusters, n_candidates, stream, first)
     seeding.run()
     return seeding

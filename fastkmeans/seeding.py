@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import Data
-from .plusplus import Stream, greedy
+from .plusplus import Seeding, Stream, greedy
 from .scalable import scalable_rows
+from .sparse_plusplus import SparseSeeding
 
 REBUILD = 256  # draws without replacement between two prefix sums
 
@@ -107,7 +108,8 @@ def random_rows(data: Data, n_clusters: int, stream: Stream) -> list[int]:
 def plusplus(data: Data, n_clusters: int, stream: Stream, n_candidates: int | None = None) -> tuple[list[int], int]:
     """Rows chosen by greedy k-means++, and how many of them are distinct: the others are drawn by weight."""
     by_weight = WeightDraws(data, stream)
-    rows = greedy(data, n_clusters, n_candidates, stream, by_weight.draw()).rows_chosen()
+    kind = Seeding if data.points.sparse is None else SparseSeeding
+    rows = greedy(data, n_clusters, n_candidates, stream, by_weight.draw(), kind).rows_chosen()
     return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))], len(rows)
 
 
