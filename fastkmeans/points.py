@@ -412,12 +412,12 @@ def check_features(
         _check_names(names, list(feature_names_in))
     elif names is not None:
         warnings.warn(
-            f"{points.name} has feature names, but {estimator_name} was fitted without feature names", stacklevel=3
+            f"{points.name} has feature names, but {estimator_name} was fitted without feature names", stacklevel=4
         )
     elif feature_names_in is not None:
         warnings.warn(
             f"{points.name} does not have valid feature names, but {estimator_name} was fitted with feature names",
-            stacklevel=3,
+            stacklevel=4,
         )
     if points.n_features != n_features_in:
         raise ValueError(

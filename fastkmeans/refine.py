@@ -109,6 +109,8 @@ def refine(solver: Solver, run: Run, some: Sample | None = None) -> tuple[Run, S
         fewest = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * len(run.centers))
         some = sample(solver.data, max(1, solver.data.n // fewest))
     for _ in range(MOST_ROUNDS):
+        if solver.stopped:
+            break
         cuts = some.splits(run.centers, some.labels(run.labels))
         start = swapped(run, cuts)
         again = None if start is None else solver.run(start)

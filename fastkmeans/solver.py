@@ -54,6 +54,36 @@ class Iteration(NamedTuple):
     algorithm: str
 
 
+class Progress(NamedTuple):
+    """What a callback is told after every iteration.
+
+    Attributes
+    ----------
+    restart : int
+        Counted from 0.
+    iteration : int
+        Of this restart, counted from 1; with swap moves it goes on counting.
+    inertia : float
+        Weighted sum of squared distances to the centers the iteration started with.
+    shift : float
+        Sum over clusters of the squared distance a center moved.
+    changed : int
+        Rows of positive weight whose label changed.
+    algorithm : str
+        "lloyd" or "elkan".
+    seconds : float
+        What the iteration took.
+    """
+
+    restart: int
+    iteration: int
+    inertia: float
+    shift: float
+    changed: int
+    algorithm: str
+    seconds: float
+
+
 class FitResult(NamedTuple):
     centers: NDArray[Any]
     labels: NDArray[np.int32]
@@ -80,12 +110,19 @@ class Run(NamedTuple):
 class Solver:
     """The data of a fit and what its restarts share."""
 
-    def __init__(self, data: Data, *, algorithm: str, max_iter: int, tol: float, verbose: int) -> None:
+    def __init__(
+        self, data: Data, *, algorithm: str, max_iter: int, tol: float, verbose: int,
+        callback: Callable[[Progress], object] | None = None,
+    ) -> None:  # fmt: skip
         self.data = data
         self.algorithm = algorithm
         self.max_iter = max_iter
         self.tol = tol
         self.verbose = verbose
+        self.callback = callback
+        self.restart = 0
+        self.iterations = 0  # of this restart, whatever runs it is made of
+        self.stopped = False  # by the callback: no further iteration is made
         self.mean: NDArray[np.float64] | None = None  # of all rows
         self.scatter: float | None = None  # weighted sum of squared distances to the mean
 
@@ -122,6 +159,11 @@ class Solver:
                 value = max(self._scatter(self.mean) - below, 0.0)
                 print(f"Iteration {t}, inertia {value}, {done.algorithm}, {done.evaluated:.1%} of distances computed.")
             centers = new
+            self.iterations += 1
+            if self.callback is not None:
+                value = max(self._scatter(self.mean) - below, 0.0)
+                at = (self.restart, self.iterations, value)
+                self.stopped = bool(self.callback(Progress(*at, shift, done.changed, done.algorithm, seconds)))
             if strict:
                 converged = True
                 reason = "Converged at iteration {}: strict convergence."
@@ -132,6 +174,9 @@ class Solver:
             if shift <= limit:
                 converged = True
                 reason = f"Converged at iteration {{}}: center shift {shift} within tolerance {limit}."
+                break
+            if self.stopped:
+                reason = "Stopped at iteration {}: the callback said so."
                 break
         if self.verbose:
             print(reason.format(t, self.max_iter))
@@ -217,6 +262,7 @@ def fit(
     n_threads: int | None = None,
     user_X: Any = None,
     refine: str | None = None,
+    callback: Callable[[Progress], object] | None = None,
 ) -> FitResult:
     """Cluster the rows of `points`: the best of `n_init` restarts by exact inertia, the first on a tie.
 
@@ -239,16 +285,19 @@ def fit(
         Handed to a callable init.
     refine : "swap" or None
         Whether every restart ends with swap moves: see `fastkmeans.refine`.
+    callback : callable or None
+        Called after every iteration; what it returns, if true, ends the fit with what there is.
 
     Returns
     -------
     FitResult
     """
     data = Data(points, sample_weight, n_threads, estimator="KMeans")
-    solver = Solver(data, algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose)
+    solver = Solver(data, algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose, callback=callback)
     best: Run | None = None
     best_restart = 0
     for restart, child in enumerate(seed.spawn(n_init)):
+        solver.restart, solver.iterations = restart, 0
         centers = seeding.initial_centers(data, n_clusters, init, child, user_X)
         if verbose:
             print("Initialization complete")
@@ -257,6 +306,8 @@ def fit(
             run, _ = swaps.refine(solver, run)
         if best is None or run.inertia.exact < best.inertia.exact:
             best, best_restart = run, restart
+        if solver.stopped:
+            break
     assert best is not None
     return FitResult(
         best.centers, best.labels, best.inertia.value, best.n_iter, best.converged, best.history, best.cluster_weights,

@@ -31,6 +31,7 @@ RANKS = {
     "refine": 3,
     "solver": 3,
     "sweep": 3,
+    "conventions": 3,
     "base": 3,
     "parameters": 3,
     "estimators": 4,
