@@ -6,6 +6,7 @@ largest magnitude and the mean binary exponent of every feature it chooses the g
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -128,13 +129,38 @@ class Data:
         self.unit_exponent, self.total_weight = grid.unit_exponent, grid.total
         self.largest, mean_exponents = self._scan(estimator)
         self.grid = self._feature_grid(mean_exponents)
-        step = max(1, self.n // SHIFT_ROWS)
-        sample = points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
-        self.shift = np.sort(sample, axis=0)[len(sample) // 2]
+        self.shift = self._shift()
+
+    def part(self, rows: NDArray[np.intp], *, unweighted: bool = False) -> Data:
+        """Some of the rows, gathered, as data of their own on the grid of all of them: nothing is scanned again.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (m,)
+            Rows, in any order, which may repeat.
+        unweighted : bool
+            Whether each counts once, whatever it weighs.
+        """
+        part = copy.copy(self)
+        part.points = self.points.part(rows)
+        part.n = len(rows)
+        if unweighted or not self.weighted:
+            part.weights, part.unit_exponent, part.total_weight = NO_WEIGHTS, 0, part.n
+        else:
+            part.weights = self.weights[rows]
+            part.total_weight = int(part.weights.sum())  # rows that do not repeat weigh less than 2**62 together
+        part.shift = part._shift()
+        return part
 
     @property
     def weighted(self) -> bool:
         return self.weights.shape[0] > 0
+
+    def _shift(self) -> NDArray[np.float64]:
+        """The median of some rows, which packing subtracts."""
+        step = max(1, self.n // SHIFT_ROWS)
+        sample = self.points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
+        return np.sort(sample, axis=0)[len(sample) // 2]
 
     def weights_of(self, lo: int, hi: int) -> NDArray[np.int64]:
         return self.weights[lo:hi] if self.weighted else NO_WEIGHTS

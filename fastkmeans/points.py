@@ -154,6 +154,25 @@ class Points:
         self._read(key, rows)
         return rows
 
+    def part(self, indices: ArrayLike) -> Points:
+        """Copy some rows in the dtype they have, or that they are converted to.
+
+        Parameters
+        ----------
+        indices : array-like of int, shape (m,)
+            Rows, from 0 to n_samples - 1, in any order.
+
+        Returns
+        -------
+        Points
+        """
+        key = np.asarray(indices, dtype=np.intp)
+        if self.direct is not None:
+            return _points_of_array(np.take(self.direct, key, axis=0), self.name, self.feature_names)
+        rows = np.empty((len(key), self.n_features), dtype=self.center_dtype)
+        self._read(key, rows)
+        return _points_of_array(rows, self.name, self.feature_names)
+
     def first_nonfinite(self) -> tuple[int, int, float] | None:
         """Find the first NaN or infinity, row by row.
 
