@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastkmeans.choose import choose_k
     from fastkmeans.diagnosis import diagnose
-    from fastkmeans.estimators import KMeans
+    from fastkmeans.estimators import KMeans, k_means
     from fastkmeans.quality import silhouette, simplified_silhouette
     from fastkmeans.starts import kmeans_plusplus
 
@@ -21,6 +21,7 @@ __all__ = [
     "__version__",
     "choose_k",
     "diagnose",
+    "k_means",
     "kmeans_plusplus",
     "silhouette",
     "simplified_silhouette",
@@ -30,6 +31,7 @@ _HOME = {  # public name -> the module that defines it
     "KMeans": "fastkmeans.estimators",
     "choose_k": "fastkmeans.choose",
     "diagnose": "fastkmeans.diagnosis",
+    "k_means": "fastkmeans.estimators",
     "kmeans_plusplus": "fastkmeans.starts",
     "silhouette": "fastkmeans.quality",
     "simplified_silhouette": "fastkmeans.quality",

@@ -6,6 +6,7 @@ largest magnitude and the mean binary exponent of every feature it chooses the g
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
+from .cosine import Directions
 from .kernels import exact, parallel, simd
 from .kernels import sparse as sparse_kernels
 from .points import Points, raise_nonfinite, raise_overflow, weight_grid
@@ -49,6 +51,11 @@ class RowSum(NamedTuple):
 
     total: int
     exponent: int
+
+    def __add__(self, other: tuple[Any, ...]) -> RowSum:
+        total, exponent = other
+        low = min(self.exponent, exponent)
+        return RowSum((self.total << (self.exponent - low)) + (total << (exponent - low)), low)
 
     @property
     def exact(self) -> Fraction:
@@ -118,6 +125,10 @@ class Data:
         Values that a row has on the average: `d`, or fewer where rows are compressed.
     norms : ndarray of float64, shape (n,)
         Canonical squared norms of compressed rows; of no length for dense ones.
+    cosine : bool
+        Whether rows are directions (`fastkmeans.cosine`), so that centers have length one and inertia counts half.
+    lost : RowSum
+        The weight of rows without a direction, which weigh nothing here.
     """
 
     def __init__(
@@ -132,6 +143,18 @@ class Data:
         self.filters = True  # whether passes may try sixteen bits first; no longer once a pass found too much in doubt
         self.n, self.d = points.n_samples, points.n_features
         self.n_threads = threads.resolve(n_threads)
+        self.cosine = isinstance(points, Directions)
+        self.lost = RowSum(0, 0)
+        if isinstance(points, Directions) and points.nowhere.any():
+            given = np.ones(self.n) if sample_weight is None else sample_weight
+            lost = weight_grid(given[points.nowhere], int(points.nowhere.sum()))
+            self.lost = RowSum(lost.total, lost.unit_exponent)
+            sample_weight = np.where(points.nowhere, 0.0, given)
+            if estimator is not None and not sample_weight.any():
+                raise ValueError(
+                    f"{points.name} has no row of positive weight that is not all zeros: metric='cosine' has no "
+                    "direction to compare."
+                )
         grid = weight_grid(sample_weight, self.n)
         self.weights: NDArray[np.int64] = NO_WEIGHTS if grid.values is None else grid.values
         self.unit_exponent, self.total_weight = grid.unit_exponent, grid.total
@@ -140,16 +163,44 @@ class Data:
         self.norms = np.empty(0 if sparse is None else self.n)
         self.largest, mean_exponents = self._scan(estimator)
         self.grid = self._feature_grid(mean_exponents)
-        if sparse is not None:  # most values are zero, and so is the best shift
-            self.shift = np.zeros(self.d)
-            return
-        step = max(1, self.n // SHIFT_ROWS)
-        sample = points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
-        self.shift = np.sort(sample, axis=0)[len(sample) // 2]
+        self.shift = self._shift()
+
+    def part(self, rows: NDArray[np.intp], *, unweighted: bool = False) -> Data:
+        """Some of the rows, gathered, as data of their own on the grid of all of them: nothing is scanned again.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (m,)
+            Rows, in any order, which may repeat.
+        unweighted : bool
+            Whether each counts once, whatever it weighs.
+        """
+        part = copy.copy(self)
+        part.points = self.points.part(rows)
+        part.n = len(rows)
+        part.lost = RowSum(0, 0)
+        if unweighted or not self.weighted:
+            part.weights, part.unit_exponent, part.total_weight = NO_WEIGHTS, 0, part.n
+        else:
+            part.weights = self.weights[rows]
+            part.total_weight = int(part.weights.sum())  # rows that do not repeat weigh less than 2**62 together
+        if part.points.sparse is not None:
+            part.norms = self.norms[rows]
+            part.density = max(1.0, part.points.sparse.n_entries / part.n)
+        part.shift = part._shift()
+        return part
 
     @property
     def weighted(self) -> bool:
         return self.weights.shape[0] > 0
+
+    def _shift(self) -> NDArray[np.float64]:
+        """The median of some rows, which packing subtracts; zero for compressed rows, most of whose values are."""
+        if self.points.sparse is not None:
+            return np.zeros(self.d)
+        step = max(1, self.n // SHIFT_ROWS)
+        sample = self.points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
+        return np.sort(sample, axis=0)[len(sample) // 2]
 
     def weights_of(self, lo: int, hi: int) -> NDArray[np.int64]:
         return self.weights[lo:hi] if self.weighted else NO_WEIGHTS

@@ -264,8 +264,8 @@ def assign(
     packed: dict[bool, Packed] = {}
     counts = np.zeros((n_lanes, 4), np.int64)
     if data.points.sparse is not None:
-        width = 1 if is_small(data, k) else simd.lane_width()
-        sparse_passes.assign(data, centers, duplicates(centers), labels, sums, width, counts)
+        lanes = 1 if is_small(data, k) else simd.lane_width()
+        sparse_passes.assign(data, centers, duplicates(centers), labels, sums, lanes, counts)
         return _counted(counts)
     largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned

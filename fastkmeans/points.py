@@ -160,11 +160,26 @@ class Points:
         self._read(key, rows)
         return rows
 
-    def subset(self, indices: NDArray[np.intp]) -> Points:
-        """Some rows as data of their own, of dtype `center_dtype`, sparse where these are."""
+    def part(self, indices: ArrayLike) -> Points:
+        """Copy some rows in the dtype they have, or that they are converted to.
+
+        Parameters
+        ----------
+        indices : array-like of int, shape (m,)
+            Rows, from 0 to n_samples - 1, in any order.
+
+        Returns
+        -------
+        Points
+        """
+        key = np.asarray(indices, dtype=np.intp)
         if self.sparse is not None:
-            return _points_of_csr(self.sparse.subset(indices), self.center_dtype, self.name)
-        return _points_of_array(self.take(indices).astype(self.center_dtype, copy=False), self.name, self.feature_names)
+            return _points_of_csr(self.sparse.subset(key), self.center_dtype, self.name)
+        if self.direct is not None:
+            return _points_of_array(np.take(self.direct, key, axis=0), self.name, self.feature_names)
+        rows = np.empty((len(key), self.n_features), dtype=self.center_dtype)
+        self._read(key, rows)
+        return _points_of_array(rows, self.name, self.feature_names)
 
     def first_nonfinite(self) -> tuple[int, int, float] | None:
         """Find the first NaN or infinity, row by row.
@@ -430,12 +445,12 @@ def check_features(
         _check_names(names, list(feature_names_in))
     elif names is not None:
         warnings.warn(
-            f"{points.name} has feature names, but {estimator_name} was fitted without feature names", stacklevel=3
+            f"{points.name} has feature names, but {estimator_name} was fitted without feature names", stacklevel=4
         )
     elif feature_names_in is not None:
         warnings.warn(
             f"{points.name} does not have valid feature names, but {estimator_name} was fitted with feature names",
-            stacklevel=3,
+            stacklevel=4,
         )
     if points.n_features != n_features_in:
         raise ValueError(

@@ -80,7 +80,7 @@ def sample(data: Data, step: int) -> Sample:
         weights = np.ldexp(data.weights[rows].astype(np.float64), data.unit_exponent)
         if not weights.any():
             return whole
-    part = Data(data.points.subset(rows), weights, data.n_threads)
+    part = Data(data.points.part(rows), weights, data.n_threads)
     share = round_ratio(data.total_weight, part.total_weight, data.unit_exponent - part.unit_exponent, FLOAT64)
     return Sample(part, step, float(share))
 
@@ -107,6 +107,8 @@ def refine(solver: Solver, run: Run, some: Sample | None = None) -> tuple[Run, S
         fewest = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * len(run.centers))
         some = sample(solver.data, max(1, solver.data.n // fewest))
     for _ in range(MOST_ROUNDS):
+        if solver.stopped:
+            break
         cuts = some.splits(run.centers, some.labels(run.labels))
         start = swapped(run, cuts)
         again = None if start is None else solver.run(start)

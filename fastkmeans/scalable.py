@@ -57,7 +57,7 @@ class Candidates:
         if data.points.sparse is not None:
             passes.assign(data, centers, labels)
             measure.values, _ = passes.own_distances(data, centers, labels)
-        elif passes.Packed(data, centers, True).orientation != "plain":
+        elif passes.Packed(data, centers, False).orientation != "plain":
             passes.assign(data, centers, labels, measure=measure)
         if labels[0] >= 0:
             nearer = measure.values < self.nearest_sq
@@ -138,5 +138,5 @@ def scalable_rows(
             found.add(rows)
     if len(found.rows) <= n_clusters:
         return found.rows.tolist()
-    candidates = Data(data.points.subset(found.rows), found.weights(), data.n_threads)
+    candidates = Data(data.points.part(found.rows), found.weights(), data.n_threads)
     return found.rows[choose(candidates, n_clusters, stream)].tolist()

@@ -63,7 +63,9 @@ def open_csr(X: Any, name: str, center_dtype_of: Any) -> Csr:
             "their own."
         )
     if X.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must hold real numbers, but its dtype is {X.dtype}. Convert it to numbers beforehand.")
+        raise ValueError(
+            f"{name} must hold real numbers, but its dtype is {X.dtype}. Convert it to numbers beforehand."
+        )
     parts = ("indptr", "indices", "data")
     if getattr(X, "format", "csr") != "csr" or not all(hasattr(X, part) for part in parts):
         if not hasattr(X, "tocsr"):

@@ -70,10 +70,9 @@ def assign(
     duplicate: flags of centers equal to one of lower index, width: lanes of the vector kernel, 1 for plain loops;
     counts (lanes, 4) INOUT.
     """
-    k, d = centers.shape
     packed = Features(data, centers, duplicate, width)
     n_lanes = len(counts)
-    work = data.density * (k + 16.0)
+    work = data.density * (len(centers) + 16.0)
     for lo, hi, rows in data.sparse_ranges(work):
         part, weights = labels[lo:hi], data.weights_of(lo, hi)
         before = part.copy() if sums is not None else None
@@ -81,7 +80,6 @@ def assign(
         tail = (packed.largest, data.norms[lo:hi], centers, packed.squares, part)
         if width == 1:
             shared: tuple[Any, ...] = (*head, packed.table, packed.padded, packed.halves, *tail)
-            # the error vector is that of packing
             threads.share(n_lanes, parallel_sparse.sparse_plain_parallel, kernels.sparse_plain_lane, shared, (counts,))
         else:
             scale = rows.values.dtype.type(packed.scale)

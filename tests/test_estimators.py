@@ -69,6 +69,8 @@ def test_signature_is_scikit_learns_and_then_ours():
     assert [(p.name, p.default, p.kind) for p in ours[len(theirs) :]] == [
         ("n_threads", None, inspect.Parameter.KEYWORD_ONLY),
         ("refine", None, inspect.Parameter.KEYWORD_ONLY),
+        ("metric", "euclidean", inspect.Parameter.KEYWORD_ONLY),
+        ("callback", None, inspect.Parameter.KEYWORD_ONLY),
     ]
     for name in ("fit", "fit_predict", "fit_transform", "predict", "score", "transform", "get_feature_names_out"):
         assert list(inspect.signature(getattr(KMeans, name)).parameters) == list(

@@ -37,7 +37,21 @@ def sparse_own_parallel(
 
 @kernel(parallel=True)
 def sparse_plain_parallel(
-    n, starts, columns, values, weights, counter, table, padded, halves, largest, norms, centers, squares, labels, counts
+    n,
+    starts,
+    columns,
+    values,
+    weights,
+    counter,
+    table,
+    padded,
+    halves,
+    largest,
+    norms,
+    centers,
+    squares,
+    labels,
+    counts,
 ):
     for lane in prange(n):
         sparse_plain_lane(

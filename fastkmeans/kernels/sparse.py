@@ -32,6 +32,7 @@ from .simd import F32, F64, I64, Loop, fetch_add, float_bits
 
 BLOCK = 256  # rows a lane takes at a time
 BATCH = 32  # rows of one cluster whose canonical distances are added side by side
+EVENTS = 16  # features with an entry in some row of a batch whose terms are made before they are added
 MOST_VECTORS = 8  # of centers, that are kept in registers
 UNIT = 2.0**-53  # the rounding of float64
 LEAST = 2.0**-1074  # the smallest subnormal
@@ -240,12 +241,12 @@ def row_scores(typingctx, width, columns, values, first, last, scale, table, pad
 
 
 @kernel
-def decide(columns, values, first, last, norm, centers, squares, margin, row, found, count, scores):
+def decide(columns, values, first, last, centers, squares, margin, row, found, count, scores):
     """The nearest of some centers: by dot products in float64 where those are certain, else by the canonical value.
 
-    columns, values: entries first..last are the row's, norm: its norm, centers (k, d), squares (k,) float64: |c|^2,
-    margin: by how much two scores must differ, found (count,): centers, ascending IN; row (d,) float64 scratch, all
-    zero; scores (>= count,) float64 scratch.  Returns the label, and whether canonical values were needed.
+    columns, values: entries first..last are the row's, centers (k, d), squares (k,) float64: |c|^2, margin: by how much
+    two scores must differ, found (count,): centers, ascending IN; row (d,) float64 scratch, all zero; scores
+    (>= count,) float64 scratch.  Returns the label, and whether canonical values were needed.
     """
     best = np.inf
     for q in range(count):
@@ -326,9 +327,7 @@ def sparse_plain_lane(
                     count += 1
             label = found[0]
             if count > 1:
-                label, hard = decide(
-                    columns, values, first, last, norms[i], centers, squares, margin, row, found, count, scores
-                )
+                label, hard = decide(columns, values, first, last, centers, squares, margin, row, found, count, scores)
                 counts[DECIDED] += hard
             counts[CHANGED] += _keep_label(i, label, weights, labels)
         counts[BLOCKS] += 1
@@ -375,9 +374,7 @@ def sparse_lane(
             if count > 1:
                 reach = norm + unscaled
                 margin = 2.02 * (d + 8) * (UNIT * reach * reach + LEAST)
-                label, hard = decide(
-                    columns, values, first, last, norms[i], centers, squares, margin, row, found, count, scores
-                )
+                label, hard = decide(columns, values, first, last, centers, squares, margin, row, found, count, scores)
                 counts[DECIDED] += hard
             counts[CHANGED] += _keep_label(i, label, weights, labels)
         counts[BLOCKS] += 1
@@ -389,32 +386,54 @@ def sparse_lane(
 
 
 @intrinsic
-def _add_to_all(typingctx, center, c0, first, last, sums):
-    """sums[0 : BATCH] += (0 - center[c0 + j])^2 for j = first..last - 1, one after the other; all float64."""
+def _add_features(typingctx, centers, c0, first, stops, count, terms, last, sums):
+    """Add the terms of features first..last - 1 to BATCH sums, one after the other, lanes = rows; all float64.
+
+    That of feature j is ``(0 - centers[c0 + j])^2`` for all rows, but for the features stops[:count], ascending int64,
+    it is what lies in terms [count][BATCH].
+    """
 
     def codegen(context, b, signature, args):
         vtype = simd.vector(F64, 8)
-        pc, ps = (simd.data(context, b, signature.args[i], args[i]) for i in (0, 4))
+        t = signature.args
+        pc, pp, pt, ps = (simd.data(context, b, t[i], args[i]) for i in (0, 3, 5, 7))
         pc = simd.at(b, pc, args[1])
-        start = [simd.load(b, simd.at(b, ps, v), vtype) for v in range(0, BATCH, 8)]
-        with Loop(b, args[2], args[3], ir.Constant(I64, 1), start) as loop:
-            t = b.load(simd.at(b, pc, loop.i))  # 0 - c is -c, whose square is that of c
-            term = simd.splat(b, b.fmul(t, t), 8)
-            loop.next([b.fadd(s, term) for s in loop.values])
-        for v, s in enumerate(loop.results):
+        zero, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
+
+        def run(start: Any, stop: Any, values: list[Any]) -> list[Any]:
+            with Loop(b, start, stop, one, values) as loop:
+                c = b.load(simd.at(b, pc, loop.i))  # 0 - c is -c, whose square is that of c
+                term = simd.splat(b, b.fmul(c, c), 8)
+                loop.next([b.fadd(s, term) for s in loop.values])
+            return loop.results
+
+        begin = [simd.load(b, simd.at(b, ps, v), vtype) for v in range(0, BATCH, 8)]
+        with Loop(b, zero, args[4], one, [args[2], *begin]) as events:
+            stop = b.load(simd.at(b, pp, events.i))
+            after = run(events.values[0], stop, events.values[1:])
+            own = simd.at(b, pt, b.mul(events.i, ir.Constant(I64, BATCH)))
+            loaded = [simd.load(b, simd.at(b, own, 8 * v), vtype) for v in range(len(after))]
+            events.next([b.add(stop, one), *(b.fadd(s, x) for s, x in zip(after, loaded, strict=True))])
+        for v, s in enumerate(run(events.results[0], args[6], events.results[1:])):
             simd.store(b, s, simd.at(b, ps, 8 * v))
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(center, i8, i8, i8, sums), codegen
+    return types.void(centers, i8, i8, stops, i8, terms, i8, sums), codegen
 
 
 @kernel
-def _add_to_all_plain(center, c0, first, last, sums):
-    for j in range(first, last):
-        t = 0.0 - center[c0 + j]
-        for r in range(BATCH):
-            sums[r] += t * t
+def _add_features_plain(centers, c0, first, stops, count, terms, last, sums):
+    here = first
+    for e in range(count + 1):
+        for j in range(here, stops[e] if e < count else last):
+            t = 0.0 - centers[c0 + j]
+            for r in range(BATCH):
+                sums[r] += t * t
+        if e < count:
+            for r in range(BATCH):
+                sums[r] += terms[e * BATCH + r]
+            here = stops[e] + 1
 
 
 @kernel
@@ -430,7 +449,7 @@ def sparse_distances_lane(
     heads = np.full(d, -1, np.int32)  # the last entry of every feature, each of which knows the one before it
     room = 1024
     before, rows, kept = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room)
-    sums = np.empty(BATCH)
+    sums, stops, terms = np.empty(BATCH), np.empty(EVENTS, np.int64), np.empty(EVENTS * BATCH)
     while True:
         batch = fetch_add(counter, 1)
         if batch >= batches.shape[0] - 1:
@@ -456,28 +475,25 @@ def sparse_distances_lane(
         c0 = 0 if fixed else np.int64(labels[order[first]]) * d
         here = 0
         while here < d:
-            event = here
-            while event < d and heads[event] < 0:
-                event += 1
+            begin, count = here, 0
+            while here < d and count < EVENTS:
+                e = heads[here]
+                if e >= 0:
+                    c = centers[c0 + here]
+                    for r in range(BATCH):
+                        terms[count * BATCH + r] = c * c
+                    while e >= 0:
+                        t = kept[e] - c
+                        terms[count * BATCH + rows[e]] = t * t
+                        e = before[e]
+                    heads[here] = -1
+                    stops[count] = here
+                    count += 1
+                here += 1
             if plain:
-                _add_to_all_plain(centers, c0, here, event, sums)
-            elif event > here:
-                _add_to_all(centers, c0, here, event, sums)
-            if event < d:
-                c = centers[c0 + event]
-                e = heads[event]
-                while e >= 0:  # what these rows get instead
-                    t = kept[e] - c
-                    kept[e] = sums[rows[e]] + t * t
-                    e = before[e]
-                for r in range(BATCH):
-                    sums[r] += c * c
-                e = heads[event]
-                while e >= 0:
-                    sums[rows[e]] = kept[e]
-                    e = before[e]
-                heads[event] = -1
-            here = event + 1
+                _add_features_plain(centers, c0, begin, stops, count, terms, here, sums)
+            else:
+                _add_features(centers, c0, begin, stops, count, terms, here, sums)
         for q in range(first, last):
             i = order[q]
             out[i] = sums[q - first]
