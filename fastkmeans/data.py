@@ -84,6 +84,11 @@ def field_exponent(value: float) -> int:
     return max(math.frexp(value)[1], -1021) if value != 0.0 else -1021
 
 
+def field_exponents(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """`field_exponent` of every value."""
+    return np.where(values != 0.0, np.maximum(np.frexp(values)[1], -1021), -1021).astype(np.int64)
+
+
 def power_pair(exponent: int) -> tuple[float, float]:
     """Two powers of two whose product is ``2**exponent``, neither of which over- or underflows."""
     half = exponent // 2
@@ -269,10 +274,10 @@ class Data:
             if not np.isfinite((4.0 * largest * largest).sum()):
                 column = int(largest.argmax())
                 raise_overflow(self.points, column, float(largest[column]))
-        means = [
-            t // c - 1022 if c else field_exponent(float(m)) for t, c, m in zip(total, count, largest, strict=True)
-        ]
-        return largest, np.array(means, np.int64)
+        means = field_exponents(largest)
+        met = np.flatnonzero(count)
+        means[met] = total[met] // count[met] - 1022
+        return largest, means
 
     def _scan_sparse(
         self, lo: int, hi: int, rows: CsrRows, largest: NDArray[np.float64], count: Any, total: Any,
@@ -320,10 +325,11 @@ class Data:
         return not odd.any()
 
     def _feature_grid(self, mean_exponents: NDArray[np.int64]) -> Grid:
-        top = np.array([field_exponent(float(m)) for m in self.largest], np.int64)
+        top = field_exponents(self.largest)
         gap = int((top - mean_exponents).max())
         digits = 2 if gap <= 10 else 3 if gap <= 42 else 4
         exponent = np.maximum(top - (32 * digits - 2), -1074)
         scale = np.ones((2, -(-self.d // 8) * 8))
-        scale[:, : self.d] = np.array([power_pair(-int(e)) for e in exponent]).T
+        half = -exponent // 2  # as power_pair has it
+        scale[:, : self.d] = np.ldexp(1.0, half), np.ldexp(1.0, -exponent - half)
         return Grid(digits, exponent, scale, 1.0 / scale)

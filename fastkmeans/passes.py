@@ -193,11 +193,6 @@ class Sums:
             (self.touched,), numbered=True,
         )  # fmt: skip
 
-    def feature_totals(self) -> list[int]:
-        """Per feature, the exact sum over all rows."""
-        columns = self.total.sum(axis=0)  # digits below 2**32 times k clusters: no overflow
-        return [sum(int(columns[t, j]) << (32 * t) for t in range(self.digits)) for j in range(self.total.shape[2])]
-
     def cluster_total(self, c: int, j: int) -> int:
         return sum(int(self.total[c, t, j]) << (32 * t) for t in range(self.digits))
 
@@ -409,13 +404,18 @@ def inertia(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], measur
 
 def mean_of_rows(data: Data, sums: Sums) -> NDArray[np.float64]:
     """The weighted mean of all rows, rounded to float64 once."""
-    float64 = np.dtype(np.float64)
-    return np.array(
-        [
-            round_ratio(total, data.total_weight, int(exponent), float64)
-            for total, exponent in zip(sums.feature_totals(), data.grid.exponent, strict=True)
-        ]
-    )
+    digits = sums.total.sum(axis=0, keepdims=True)  # digits below 2**32 times k clusters: no overflow
+    for t in range(sums.digits - 1):
+        carry = digits[:, t] >> 32
+        digits[:, t] -= carry << 32
+        digits[:, t + 1] += carry
+    weights = np.array([data.total_weight], np.int64)
+    means, doubtful = np.zeros((1, data.d)), np.empty(data.d, np.int64)
+    count = exact.divide_sums(digits, weights, data.grid.unscale, np.ones(1, np.uint8), False, means, doubtful)
+    for j in doubtful[:count]:
+        total = sum(int(digit) << (32 * t) for t, digit in enumerate(digits[0, :, j]))
+        means[0, j] = round_ratio(total, data.total_weight, int(data.grid.exponent[j]), np.dtype(np.float64))
+    return means[0]
 
 
 def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -28,11 +28,12 @@ from .exact import DIGIT, INFINITE, LOW, MAGNITUDE
 from .integer import list_candidates
 from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED
-from .simd import F32, F64, I64, Loop, fetch_add, float_bits
+from .simd import F32, F64, I64, Loop, fetch_add, float_bits, lowest_bit
 
 BLOCK = 256  # rows a lane takes at a time
 BATCH = 32  # rows of one cluster whose canonical distances are added side by side
 EVENTS = 16  # features with an entry in some row of a batch whose terms are made before they are added
+AHEAD = 12  # entries whose feature's centers are fetched before they are needed
 MOST_VECTORS = 8  # of centers, that are kept in registers
 UNIT = 2.0**-53  # the rounding of float64
 LEAST = 2.0**-1074  # the smallest subnormal
@@ -190,6 +191,7 @@ def row_scores(typingctx, width, columns, values, first, last, scale, table, pad
         pc, px, pt, ph, po = (simd.data(context, b, t[i], args[i]) for i in (1, 2, 6, 8, 9))
         first, last, scale, padded = args[3], args[4], args[5], args[7]
         one = ir.Constant(I64, 1)
+        total = b.extract_value(context.make_array(t[1])(context, b, args[1]).shape, 0)
         n_vectors = b.udiv(padded, ir.Constant(I64, w))
 
         def run(count: int, start: Any, top: Any) -> Any:
@@ -203,6 +205,12 @@ def row_scores(typingctx, width, columns, values, first, last, scale, table, pad
                 x = b.fmul(b.load(simd.at(b, px, loop.i)), scale)
                 x = simd.splat(b, b.fptrunc(x, F32) if x.type == F64 else x, w)
                 feature = simd.at(b, at_centers, b.mul(column, padded))
+                ahead = b.add(loop.i, ir.Constant(I64, AHEAD))
+                ahead = b.load(simd.at(b, pc, b.select(b.icmp_signed("<", ahead, total), ahead, loop.i)))
+                ahead = b.zext(ahead, I64) if ahead.type.width < 64 else ahead
+                address = b.ptrtoint(simd.at(b, at_centers, b.mul(ahead, padded)), I64)
+                for line in range(0, count * w * 4, 64):
+                    simd.prefetch(b, b.add(address, ir.Constant(I64, line)))
                 loop.next(
                     [
                         simd.fma(b, x, simd.load(b, simd.at(b, feature, g * w), vtype), s)
@@ -437,6 +445,14 @@ def _add_features_plain(centers, c0, first, stops, count, terms, last, sums):
 
 
 @kernel
+def _add_terms(plain, centers, c0, first, stops, count, terms, last, sums):
+    if plain:
+        _add_features_plain(centers, c0, first, stops, count, terms, last, sums)
+    else:
+        _add_features(centers, c0, first, stops, count, terms, last, sums)
+
+
+@kernel
 def sparse_distances_lane(
     plain, starts, columns, values, order, batches, counter, centers, d, labels, fixed, weights, out, largest
 ):
@@ -447,6 +463,7 @@ def sparse_distances_lane(
     (m,) int64 or (0,) IN; out (m,) float64 OUT; largest (1,) float64 INOUT: over rows of positive weight.
     """
     heads = np.full(d, -1, np.int32)  # the last entry of every feature, each of which knows the one before it
+    marks = np.zeros((d + 63) // 64, np.int64)  # a bit for every feature that has one
     room = 1024
     before, rows, kept = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room)
     sums, stops, terms = np.empty(BATCH), np.empty(EVENTS, np.int64), np.empty(EVENTS * BATCH)
@@ -468,32 +485,34 @@ def sparse_distances_lane(
                 j = columns[e]
                 before[at] = heads[j]
                 heads[j] = at
+                marks[j >> 6] |= np.int64(1) << np.int64(j & 63)
                 rows[at], kept[at] = q - first, values[e]
                 at += 1
         for r in range(BATCH):
             sums[r] = 0.0
         c0 = 0 if fixed else np.int64(labels[order[first]]) * d
-        here = 0
-        while here < d:
-            begin, count = here, 0
-            while here < d and count < EVENTS:
+        begin, count = np.int64(0), 0
+        for word in range(marks.shape[0]):
+            bits = marks[word]
+            marks[word] = 0
+            while bits != 0:
+                here = 64 * word + lowest_bit(bits)
+                bits &= bits - 1
+                c = centers[c0 + here]
+                for r in range(BATCH):
+                    terms[count * BATCH + r] = c * c
                 e = heads[here]
-                if e >= 0:
-                    c = centers[c0 + here]
-                    for r in range(BATCH):
-                        terms[count * BATCH + r] = c * c
-                    while e >= 0:
-                        t = kept[e] - c
-                        terms[count * BATCH + rows[e]] = t * t
-                        e = before[e]
-                    heads[here] = -1
-                    stops[count] = here
-                    count += 1
-                here += 1
-            if plain:
-                _add_features_plain(centers, c0, begin, stops, count, terms, here, sums)
-            else:
-                _add_features(centers, c0, begin, stops, count, terms, here, sums)
+                heads[here] = -1
+                while e >= 0:
+                    t = kept[e] - c
+                    terms[count * BATCH + rows[e]] = t * t
+                    e = before[e]
+                stops[count] = here
+                count += 1
+                if count == EVENTS:
+                    _add_terms(plain, centers, c0, begin, stops, count, terms, here + 1, sums)
+                    begin, count = here + 1, 0
+        _add_terms(plain, centers, c0, begin, stops, count, terms, d, sums)
         for q in range(first, last):
             i = order[q]
             out[i] = sums[q - first]
