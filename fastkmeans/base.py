@@ -477,12 +477,13 @@ class Clusterer(Estimator):
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn asks an estimator about itself. Only scikit-learn calls this, so it can be imported."""
-        from sklearn.utils import Tags, TargetTags, TransformerTags
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
             estimator_type="clusterer",
             target_tags=TargetTags(required=False),
             transformer_tags=TransformerTags(preserves_dtype=["float64", "float32"]),
+            input_tags=InputTags(sparse=True),
         )
 
     # -- data and centers ---------------------------------------------------------------------------------------------

@@ -198,6 +198,8 @@ def _starting_centers(init: Any, points: "Points", n_clusters: int, estimator_na
     from fastkmeans.points import as_points, raise_nonfinite, raise_overflow
 
     given = as_points(init, name="init", estimator=estimator_name)
+    if given.sparse is not None:
+        raise TypeError("init is sparse, and centers are dense: pass init.toarray().")
     shape = (given.n_samples, given.n_features)
     if given.n_samples != n_clusters:
         raise ValueError(

@@ -690,7 +690,7 @@ def test_tags():
     tags = KMeans().__sklearn_tags__()
     assert tags.estimator_type == "clusterer"
     assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]
-    assert not tags.input_tags.sparse
+    assert tags.input_tags.sparse
     assert not tags.target_tags.required
 
 
