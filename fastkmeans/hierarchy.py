@@ -1,7 +1,8 @@
 """Bisecting k-means (Steinbach, Karypis and Kumar 2000): one cluster after another is cut in two by the solver.
 
 Each cut is a fit with two clusters on the rows of one cluster alone, gathered into a block of their own (the first is
-on all rows, as they lie).  The grid of the exact sums is that of all rows, so nothing is scanned again.
+on all rows, as they lie).  Where these are many, it starts from the same cut of some of them, so that few iterations
+read them all.  The grid of the exact sums is that of all rows, so nothing is scanned again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from .passes import Sums
 from .points import Points
 from .solver import Run, Solver
 
+THINNING = 8
+FEWEST_ROWS = 1 << 12  # that a cut is tried on before it is made
 BIGGEST_INERTIA, LARGEST_CLUSTER = "biggest_inertia", "largest_cluster"
 
 
@@ -68,6 +71,17 @@ class Cluster:
                 todo += reversed(node.halves)
 
 
+def thinned(data: Data) -> list[Data]:
+    """Ever more of the rows and all of them at last: iterations on few show the way, and all rows need few."""
+    parts = [data]
+    while parts[0].n >= THINNING * FEWEST_ROWS:
+        fewer = parts[0].part(np.arange(0, parts[0].n, THINNING))
+        if fewer.total_weight == 0:
+            break
+        parts.insert(0, fewer)
+    return parts
+
+
 class Bisection:
     """What all cuts of one fit share."""
 
@@ -86,10 +100,14 @@ class Bisection:
         """Give a cluster its halves; after the last cut nobody asks for their scores."""
         data = self.data if cluster.rows is None else self.data.part(cluster.rows)
         user_X = self.user_rows(cluster.rows) if callable(self.init) else None
-        solver = Solver(data, **self.solver_options)
+        parts = [data] if callable(self.init) else thinned(data)
+        solvers = [Solver(part, **self.solver_options) for part in parts]
         best: Run | None = None
         for child in seed.spawn(self.n_init):
-            run = solver.run(seeding.initial_centers(data, 2, self.init, child, user_X))
+            centers = seeding.initial_centers(parts[0], 2, self.init, child, user_X)
+            for solver in solvers:
+                run = solver.run(centers)
+                centers = run.centers
             if best is None or run.inertia.exact < best.inertia.exact:
                 best = run
         assert best is not None
