@@ -55,7 +55,7 @@ class Candidates:
         centers = data.points.take(rows)
         labels = np.full(data.n, -1, np.int32)
         measure = passes.Measure(data, centers, lloyd.TO_LABEL)
-        if passes.Packed(data, centers, True).orientation != "plain":
+        if passes.Packed(data, centers, True).orientation not in ("plain", "plane"):
             passes.assign(data, centers, labels, measure=measure)
             nearer = measure.values < self.nearest_sq
             self.labels[nearer] = first + labels[nearer]
