@@ -7,6 +7,7 @@ are stored for the user, in the center dtype.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, seeding
+from . import refine as swaps
 from .data import Data
 from .kernels import lloyd
 from .passes import Measure, Sums
+from .solver import Solver
 
+START_ITERATIONS = 10  # of every run that improves a start
 ROWS_PER_CLUSTER = 10  # after so many rows per cluster, clusters with few rows get new centers
 
 
@@ -47,6 +51,17 @@ class Centers:
         self.counts = np.zeros(len(centers))
         self.since = 0
         self.rng = rng
+
+    def copy(self) -> Centers:
+        """One of its own, which draws what this one would draw."""
+        other = copy.copy(self)
+        other.exact, other.counts, other.rng = self.exact.copy(), self.counts.copy(), copy.deepcopy(self.rng)
+        return other
+
+    def take_over(self, centers: NDArray[Any]) -> None:
+        """Go on from `centers` if they are not the stored ones: somebody has set them."""
+        if not np.array_equal(centers, self.stored):
+            self.exact = np.array(centers, np.float64)
 
     @property
     def stored(self) -> NDArray[Any]:
@@ -182,16 +197,24 @@ class Plateau:
 
 
 def start(
-    data: Data, n_clusters: int, init: Any, seed: np.random.SeedSequence, size: int, draws: Draws | None,
+    data: Data, n_clusters: int, init: Any, seed: np.random.SeedSequence, size: int, draws: Draws,
     user_rows: Callable[..., Any],
 ) -> NDArray[Any]:  # fmt: skip
-    """Starting centers, from `size` rows drawn by weight where there are more; `draws` None means all rows."""
-    if draws is None or size >= data.n or not (isinstance(init, str) or callable(init)):
-        return seeding.initial_centers(data, n_clusters, init, seed, user_rows(None) if callable(init) else None)
-    rows_seed, seed = seed.spawn(2)
-    rows = draws.rows(size, np.random.Generator(np.random.PCG64(rows_seed)))
-    user_X = user_rows(rows) if callable(init) else None
-    return seeding.initial_centers(data.part(rows, unweighted=True), n_clusters, init, seed, user_X)
+    """Starting centers, from `size` rows drawn by weight where there are more.
+
+    Those that are drawn by name are improved on the same rows, by iterations and swap moves: some rows of each cluster
+    suffice to see which clusters lack a center, and batches would not bring one there.
+    """
+    rows = None
+    if size < data.n and (isinstance(init, str) or callable(init)):
+        rows_seed, seed = seed.spawn(2)
+        rows = draws.rows(size, np.random.Generator(np.random.PCG64(rows_seed)))
+        data = data.part(rows, unweighted=True)
+    centers = seeding.initial_centers(data, n_clusters, init, seed, user_rows(rows) if callable(init) else None)
+    if not isinstance(init, str):
+        return centers
+    solver = Solver(data, algorithm="lloyd", max_iter=START_ITERATIONS, tol=0.0, verbose=0)
+    return swaps.refine(solver, solver.run(centers))[0].centers
 
 
 def fit(

@@ -103,15 +103,16 @@ class Bisection:
         parts = [data] if callable(self.init) else thinned(data)
         solvers = [Solver(part, **self.solver_options) for part in parts]
         best: Run | None = None
+        distances: tuple[NDArray[np.float64], float] | None = None
         for child in seed.spawn(self.n_init):
             centers = seeding.initial_centers(parts[0], 2, self.init, child, user_X)
             for solver in solvers:
                 run = solver.run(centers)
                 centers = run.centers
             if best is None or run.inertia.exact < best.inertia.exact:
-                best = run
-        assert best is not None
-        scores = [Fraction(0)] * 2 if last else self._scores(data, best)
+                best, distances = run, solvers[-1].distances
+        assert best is not None and distances is not None
+        scores = [Fraction(0)] * 2 if last else self._scores(data, best, *distances)
         sides = [np.flatnonzero(best.labels == side) for side in range(2)]
         rows = [side if cluster.rows is None else cluster.rows[side] for side in sides]
         weights = [float(weight) for weight in best.cluster_weights]
@@ -119,10 +120,9 @@ class Bisection:
         cluster.halves = (first, second)
         cluster.rows = None
 
-    def _scores(self, data: Data, run: Run) -> list[Fraction]:
+    def _scores(self, data: Data, run: Run, values: NDArray[np.float64], largest: float) -> list[Fraction]:
         if self.strategy == LARGEST_CLUSTER:
             return [Fraction(float(weight)) for weight in run.cluster_weights]
-        values, largest = passes.own_distances(data, run.centers, run.labels)
         scores = []
         for side in range(2):
             half = copy.copy(data)
@@ -160,7 +160,7 @@ def fit(
     n_init, max_iter : int
         Of each cut.
     tol : float
-        Relative to the variance of the rows that are cut.
+        Relative to the mean variance of the features over all rows.
     algorithm : "auto", "lloyd" or "elkan"
     seed : SeedSequence
         Cut t draws from its t-th child.
@@ -173,11 +173,16 @@ def fit(
     Hierarchy
         Labels count the leaves from left to right.
     """
+    mean = _mean(data)
+    limit = 0.0
+    if tol > 0.0:
+        scatter = passes.inertia(data, mean.reshape(1, -1).astype(np.float64), np.zeros(data.n, np.int32)).value
+        limit = tol * scatter / float(np.ldexp(float(data.total_weight), data.unit_exponent)) / data.d
     bisection = Bisection(
         data, strategy=strategy, init=init, n_init=n_init, user_rows=user_rows,
-        algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose,
+        algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose, limit=limit,
     )  # fmt: skip
-    root = Cluster(None, _mean(data), Fraction(0), float(np.ldexp(float(data.total_weight), data.unit_exponent)))
+    root = Cluster(None, mean, Fraction(0), float(np.ldexp(float(data.total_weight), data.unit_exponent)))
     for t, child in enumerate(seed.spawn(n_clusters - 1)):
         chosen = max(root.leaves(), key=lambda leaf: (leaf.score, leaf.weight))
         bisection.cut(chosen, child, last=t == n_clusters - 2)

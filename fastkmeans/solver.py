@@ -112,7 +112,7 @@ class Solver:
 
     def __init__(
         self, data: Data, *, algorithm: str, max_iter: int, tol: float, verbose: int,
-        callback: Callable[[Progress], object] | None = None,
+        callback: Callable[[Progress], object] | None = None, limit: float | None = None,
     ) -> None:  # fmt: skip
         self.data = data
         self.algorithm = algorithm
@@ -120,6 +120,8 @@ class Solver:
         self.tol = tol
         self.verbose = verbose
         self.callback = callback
+        self.limit = limit  # squared shift at which a run stops, and no history is kept; None: by tol and variance
+        self.distances: tuple[NDArray[np.float64], float] | None = None  # of the last run with such a limit
         self.restart = 0
         self.iterations = 0  # of this restart, whatever runs it is made of
         self.stopped = False  # by the callback: no further iteration is made
@@ -139,7 +141,8 @@ class Solver:
         reason = "Stopped at iteration {}: max_iter={} reached."
         for t in range(1, self.max_iter + 1):
             start = time.perf_counter()
-            if t == 2 and self.scatter is None and self.mean is not None:  # not needed before: taken in passing
+            wanted = t == 2 and self.limit is None and self.scatter is None  # not needed before: taken in passing
+            if wanted and self.mean is not None:
                 to_mean = Measure(data, self.mean.reshape(1, -1), lloyd.TO_FIRST)
                 done = assigner.assign(centers, labels, sums, to_mean)
                 self.scatter = self._scatter(self.mean, to_mean)
@@ -168,8 +171,8 @@ class Solver:
                 converged = True
                 reason = "Converged at iteration {}: strict convergence."
                 break
-            limit = 0.0
-            if self.tol > 0.0:
+            limit = 0.0 if self.limit is None else self.limit
+            if self.limit is None and self.tol > 0.0:
                 limit = self.tol * (self._scatter(self.mean) / self._total_weight() / data.d)
             if shift <= limit:
                 converged = True
@@ -182,8 +185,12 @@ class Solver:
             print(reason.format(t, self.max_iter))
         to_label: Measure | None = None
         if not strict:
-            to_label = Measure(data, centers, lloyd.TO_LABEL)
+            to_label = None if self.limit is not None else Measure(data, centers, lloyd.TO_LABEL)
             assigner.assign(centers, labels, sums, to_label, last=True)
+        if self.limit is not None:
+            self.distances = passes.own_distances(data, centers, labels)
+            inertia = passes.row_sum(data, *self.distances)
+            return Run(centers, labels, inertia, t, converged, [], self._cluster_weights(sums))
         total = passes.inertia(data, centers, labels, to_label)
         assert self.mean is not None
         scatter = self._scatter(self.mean)

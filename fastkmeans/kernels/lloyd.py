@@ -65,7 +65,7 @@ def orientation(d: int, k: int, filters: bool = True) -> str:
         return "centers" if cannot.get(name, False) else name
     if filters and can_filter and d >= 32 and k >= 48 and d * k >= FILTER_WORK:
         return "integers"
-    if k == 2 and PLANE <= d < SWITCH:
+    if k == 2 and d >= PLANE:
         return "plane"
     return "points" if d < SWITCH else "centers"
 
