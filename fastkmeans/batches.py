@@ -7,6 +7,7 @@ are stored for the user, in the center dtype.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,10 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, seeding
+from . import refine as swaps
+from .cosine import unit_rows
 from .data import Data
 from .kernels import lloyd
 from .passes import Measure, Sums
+from .solver import Solver, check_directions, labels_nowhere, measured
 
+START_ITERATIONS = 10  # of every run that improves a start
 ROWS_PER_CLUSTER = 10  # after so many rows per cluster, clusters with few rows get new centers
 
 
@@ -31,27 +36,43 @@ class Centers:
         Where they start, in the center dtype.
     rng : Generator
         Draws batches, and rows that become new centers.
+    cosine : bool
+        Whether rows are directions.
 
     Attributes
     ----------
     exact : ndarray of float64, shape (k, d)
+        The means; of directions, too.
     counts : ndarray of float64, shape (k,)
         The weight that each center is the mean of.
     since : int
         Rows since the last time that clusters with few rows got new centers.
     """
 
-    def __init__(self, centers: NDArray[Any], rng: np.random.Generator) -> None:
+    def __init__(self, centers: NDArray[Any], rng: np.random.Generator, *, cosine: bool = False) -> None:
+        self.cosine = cosine
         self.dtype = centers.dtype
         self.exact = centers.astype(np.float64)
         self.counts = np.zeros(len(centers))
         self.since = 0
         self.rng = rng
 
+    def copy(self) -> Centers:
+        """One of its own, which draws what this one would draw."""
+        other = copy.copy(self)
+        other.exact, other.counts, other.rng = self.exact.copy(), self.counts.copy(), copy.deepcopy(self.rng)
+        return other
+
+    def take_over(self, centers: NDArray[Any]) -> None:
+        """Go on from `centers` if they are not the stored ones: somebody has set them."""
+        if not np.array_equal(centers, self.stored):
+            self.exact = np.array(centers, np.float64)
+
     @property
     def stored(self) -> NDArray[Any]:
-        """The centers in the center dtype: those that labels refer to."""
-        return self.exact.astype(self.dtype)
+        """The centers in the center dtype: those that labels refer to, of length one where rows are directions."""
+        centers = self.exact.astype(self.dtype)
+        return unit_rows(self.exact, centers) if self.cosine else centers
 
     def step(self, batch: Data, *, reassignment_ratio: float, verbose: int = 0) -> float:
         """Move the centers by one batch.
@@ -67,7 +88,7 @@ class Centers:
         sums = Sums(batch, k, passes.pass_lanes(batch, k))
         to_label = Measure(batch, stored, lloyd.TO_LABEL)
         passes.assign(batch, stored, labels, sums, to_label)
-        inertia = passes.inertia(batch, stored, labels, to_label).value
+        inertia = measured(batch, passes.inertia(batch, stored, labels, to_label)).value
         means = np.zeros(stored.shape)
         passes.update_centers(batch, sums, stored, means)
         weights = np.ldexp(sums.weights.astype(np.float64), batch.unit_exponent)
@@ -182,16 +203,25 @@ class Plateau:
 
 
 def start(
-    data: Data, n_clusters: int, init: Any, seed: np.random.SeedSequence, size: int, draws: Draws | None,
+    data: Data, n_clusters: int, init: Any, seed: np.random.SeedSequence, size: int, draws: Draws,
     user_rows: Callable[..., Any],
 ) -> NDArray[Any]:  # fmt: skip
-    """Starting centers, from `size` rows drawn by weight where there are more; `draws` None means all rows."""
-    if draws is None or size >= data.n or not (isinstance(init, str) or callable(init)):
-        return seeding.initial_centers(data, n_clusters, init, seed, user_rows(None) if callable(init) else None)
-    rows_seed, seed = seed.spawn(2)
-    rows = draws.rows(size, np.random.Generator(np.random.PCG64(rows_seed)))
-    user_X = user_rows(rows) if callable(init) else None
-    return seeding.initial_centers(data.part(rows, unweighted=True), n_clusters, init, seed, user_X)
+    """Starting centers, from `size` rows drawn by weight where there are more.
+
+    Those that are drawn by name are improved on the same rows, by iterations and swap moves: some rows of each cluster
+    suffice to see which clusters lack a center, and batches would not bring one there.
+    """
+    rows = None
+    if size < data.n and (isinstance(init, str) or callable(init)):
+        rows_seed, seed = seed.spawn(2)
+        rows = draws.rows(size, np.random.Generator(np.random.PCG64(rows_seed)))
+        data = data.part(rows, unweighted=True)
+    centers = seeding.initial_centers(data, n_clusters, init, seed, user_rows(rows) if callable(init) else None)
+    check_directions(data, centers)
+    if not isinstance(init, str):
+        return centers
+    solver = Solver(data, algorithm="lloyd", max_iter=START_ITERATIONS, tol=0.0, verbose=0)
+    return swaps.refine(solver, solver.run(centers))[0].centers
 
 
 def fit(
@@ -255,13 +285,13 @@ def fit(
             continue
         labels = np.full(check.n, -1, np.int32)
         passes.assign(check, centers, labels)
-        inertia = passes.inertia(check, centers, labels).value
+        inertia = measured(check, passes.inertia(check, centers, labels)).value
         if verbose:
             print(f"Inertia for init {t + 1}/{n_init}: {inertia}")
         if best is None or inertia < lowest:
             best, lowest = centers, inertia
     assert best is not None
-    moving = Centers(best, np.random.Generator(np.random.PCG64(batch_seed)))
+    moving = Centers(best, np.random.Generator(np.random.PCG64(batch_seed)), cosine=data.cosine)
     n_steps = max_iter * data.n // batch_size
     tolerance = tol * mean_variance(data) if tol > 0.0 else 0.0
     plateau = Plateau(batch_size / (data.n + 1), tolerance, max_no_improvement, n_steps, verbose)
@@ -292,4 +322,5 @@ def labels_and_inertia(data: Data, centers: NDArray[Any]) -> tuple[NDArray[np.in
     labels = np.full(data.n, -1, np.int32)
     to_label = Measure(data, centers, lloyd.TO_LABEL)
     passes.assign(data, centers, labels, None, to_label)
-    return labels, passes.inertia(data, centers, labels, to_label).value
+    labels_nowhere(data, labels)
+    return labels, measured(data, passes.inertia(data, centers, labels, to_label)).value

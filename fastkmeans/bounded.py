@@ -332,6 +332,8 @@ class Assigner:
     def __init__(self, data: Data, k: int, algorithm: str) -> None:
         self.data = data
         bounded = k > 1 and simd.lane_width() > 1 and not passes.is_small(data, k) and data.points.sparse is None
+        if algorithm == "auto" and lloyd.orientation(data.d, k, data.filters) == "plane":
+            bounded = False  # a bounded pass costs more than one product per row
         self.algorithm = algorithm if bounded else "lloyd"
         self.bounds: Bounds | None = None
         self.centers: NDArray[Any] | None = None  # of the last pass

@@ -1,7 +1,8 @@
 """Bisecting k-means (Steinbach, Karypis and Kumar 2000): one cluster after another is cut in two by the solver.
 
 Each cut is a fit with two clusters on the rows of one cluster alone, gathered into a block of their own (the first is
-on all rows, as they lie).  The grid of the exact sums is that of all rows, so nothing is scanned again.
+on all rows, as they lie).  Where these are many, it starts from the same cut of some of them, so that few iterations
+read them all.  The grid of the exact sums is that of all rows, so nothing is scanned again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from .passes import Sums
 from .points import Points
 from .solver import Run, Solver
 
+THINNING = 8
+FEWEST_ROWS = 1 << 12  # that a cut is tried on before it is made
 BIGGEST_INERTIA, LARGEST_CLUSTER = "biggest_inertia", "largest_cluster"
 
 
@@ -68,6 +71,17 @@ class Cluster:
                 todo += reversed(node.halves)
 
 
+def thinned(data: Data) -> list[Data]:
+    """Ever more of the rows and all of them at last: iterations on few show the way, and all rows need few."""
+    parts = [data]
+    while parts[0].n >= THINNING * FEWEST_ROWS:
+        fewer = parts[0].part(np.arange(0, parts[0].n, THINNING))
+        if fewer.total_weight == 0:
+            break
+        parts.insert(0, fewer)
+    return parts
+
+
 class Bisection:
     """What all cuts of one fit share."""
 
@@ -86,14 +100,19 @@ class Bisection:
         """Give a cluster its halves; after the last cut nobody asks for their scores."""
         data = self.data if cluster.rows is None else self.data.part(cluster.rows)
         user_X = self.user_rows(cluster.rows) if callable(self.init) else None
-        solver = Solver(data, **self.solver_options)
+        parts = [data] if callable(self.init) else thinned(data)
+        solvers = [Solver(part, **self.solver_options) for part in parts]
         best: Run | None = None
+        distances: tuple[NDArray[np.float64], float] | None = None
         for child in seed.spawn(self.n_init):
-            run = solver.run(seeding.initial_centers(data, 2, self.init, child, user_X))
+            centers = seeding.initial_centers(parts[0], 2, self.init, child, user_X)
+            for solver in solvers:
+                run = solver.run(centers)
+                centers = run.centers
             if best is None or run.inertia.exact < best.inertia.exact:
-                best = run
-        assert best is not None
-        scores = [Fraction(0)] * 2 if last else self._scores(data, best)
+                best, distances = run, solvers[-1].distances
+        assert best is not None and distances is not None
+        scores = [Fraction(0)] * 2 if last else self._scores(data, best, *distances)
         sides = [np.flatnonzero(best.labels == side) for side in range(2)]
         rows = [side if cluster.rows is None else cluster.rows[side] for side in sides]
         weights = [float(weight) for weight in best.cluster_weights]
@@ -101,10 +120,9 @@ class Bisection:
         cluster.halves = (first, second)
         cluster.rows = None
 
-    def _scores(self, data: Data, run: Run) -> list[Fraction]:
+    def _scores(self, data: Data, run: Run, values: NDArray[np.float64], largest: float) -> list[Fraction]:
         if self.strategy == LARGEST_CLUSTER:
             return [Fraction(float(weight)) for weight in run.cluster_weights]
-        values, largest = passes.own_distances(data, run.centers, run.labels)
         scores = []
         for side in range(2):
             half = copy.copy(data)
@@ -142,7 +160,7 @@ def fit(
     n_init, max_iter : int
         Of each cut.
     tol : float
-        Relative to the variance of the rows that are cut.
+        Relative to the mean variance of the features over all rows.
     algorithm : "auto", "lloyd" or "elkan"
     seed : SeedSequence
         Cut t draws from its t-th child.
@@ -155,11 +173,16 @@ def fit(
     Hierarchy
         Labels count the leaves from left to right.
     """
+    mean = _mean(data)
+    limit = 0.0
+    if tol > 0.0:
+        scatter = passes.inertia(data, mean.reshape(1, -1).astype(np.float64), np.zeros(data.n, np.int32)).value
+        limit = tol * scatter / float(np.ldexp(float(data.total_weight), data.unit_exponent)) / data.d
     bisection = Bisection(
         data, strategy=strategy, init=init, n_init=n_init, user_rows=user_rows,
-        algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose,
+        algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose, limit=limit,
     )  # fmt: skip
-    root = Cluster(None, _mean(data), Fraction(0), float(np.ldexp(float(data.total_weight), data.unit_exponent)))
+    root = Cluster(None, mean, Fraction(0), float(np.ldexp(float(data.total_weight), data.unit_exponent)))
     for t, child in enumerate(seed.spawn(n_clusters - 1)):
         chosen = max(root.leaves(), key=lambda leaf: (leaf.score, leaf.weight))
         bisection.cut(chosen, child, last=t == n_clusters - 2)

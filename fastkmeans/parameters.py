@@ -61,6 +61,7 @@ def _is_random_state(value: object) -> bool:
 
 
 _COUNT = "an int in the range [1, inf)"
+_NATURAL = "an int in the range [0, inf)"
 _BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
 
 # name of a parameter -> whether a value is allowed, and how an error describes the allowed ones
@@ -77,6 +78,11 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         " 'numpy.random.Generator', an instance of 'numpy.random.SeedSequence' or None",
     ),
     "copy_x": (is_bool, _BOOL),
+    "batch_size": (lambda v: is_int(v, 1), _COUNT),
+    "compute_labels": (is_bool, _BOOL),
+    "max_no_improvement": (lambda v: v is None or is_int(v, 0), f"{_NATURAL} or None"),
+    "init_size": (lambda v: v is None or is_int(v, 1), f"{_COUNT} or None"),
+    "reassignment_ratio": (lambda v: is_real(v, 0.0), "a float in the range [0.0, inf)"),
     "refine": (lambda v: v is None or (isinstance(v, str) and v == "swap"), "a str among {'swap'} or None"),
     "metric": (
         lambda v: isinstance(v, str) and v in METRICS,
@@ -177,6 +183,19 @@ def seed_sequence(random_state: Any) -> np.random.SeedSequence:
             random_state = np.random.mtrand._rand  # what np.random.seed seeds, and scikit-learn draws from
         words = random_state.randint(2**32, size=4, dtype=np.uint32)
     return np.random.SeedSequence([int(word) for word in words])
+
+
+def rows_of(X: Any, rows: NDArray[np.intp] | None) -> Any:
+    """Some rows of the user's data, in its container, for a callable `init` to be called with; None means all."""
+    if rows is None:
+        return X
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    if isinstance(X, list | tuple):
+        return [X[i] for i in rows]
+    if hasattr(X, "tocsr"):
+        X = X.tocsr()  # not every sparse format has rows
+    return X.take(rows) if hasattr(X, "column_names") else X[rows]  # a table of pyarrow, or what has indices
 
 
 def checked_init(init: Any, points: "Points", n_clusters: int, estimator_name: str) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import sparse_passes, threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
-from .kernels import canonical, exact, filtered, integer, lloyd, parallel, simd
+from .kernels import canonical, exact, filtered, integer, lloyd, parallel, plane, simd
 
 PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
@@ -95,6 +95,9 @@ class Packed:
         if self.orientation == "plain" or is_small(data, k):
             self.orientation = "plain"
             return
+        if self.orientation == "plane":
+            self.plane = plane_between(data, centers)
+            return
         self.width = simd.lane_width()
         self.frame = Frame(data, centers, single)
         n_groups = -(-k // self.width)
@@ -113,6 +116,20 @@ class Packed:
             self.unit, self.residual = integer.quantize_centers(
                 self.groups, self.halves, k, d, self.width, self.rows, self.integers
             )
+
+
+def plane_between(data: Data, centers: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The middle of two centers, their difference, and the error of kernels.plane for all rows of positive weight.
+
+    What is added over features here only bounds errors, and is doubled.
+    """
+    c0, c1 = centers.astype(np.float64)
+    middle, across = 0.5 * c0 + 0.5 * c1, c1 - c0
+    reach = data.largest + np.maximum(np.abs(c0), np.abs(c1))
+    unit = 2.0**-53
+    with np.errstate(over="ignore"):
+        roundings = (data.d + 8) * unit * float((np.abs(across) * reach).sum() + (reach * reach).sum())
+    return middle, across, 2.0 * roundings + (data.d + 8) * 2.0**-1070
 
 
 def is_small(data: Data, k: int) -> bool:
@@ -251,8 +268,8 @@ def assign(
 ) -> Counts:
     """Label every row with its nearest center, and move the rows whose label changed between the sums.
 
-    labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops serve this pass, or rows
-    are compressed.
+    labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops or the kernel for two
+    centers serve this pass, or rows are compressed.
     """
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
@@ -277,8 +294,11 @@ def assign(
         taken: tuple[Any, ...] = (lloyd.NOTHING, NO_CENTERS, NO_VALUES)
         if measure is not None:
             taken = (measure.kind, measure.centers, measure.values[lo:hi])
-        if p.orientation == "plain":
-            shared: tuple[Any, ...] = (*head, p.grouped, k, *tail)
+        if p.orientation == "plane":
+            shared: tuple[Any, ...] = (*head, *p.plane, centers.astype(np.float64, copy=False), *tail)
+            threads.share(n_lanes, plane.plane_parallel, plane.plane_lane, shared, private)
+        elif p.orientation == "plain":
+            shared = (*head, p.grouped, k, *tail)
             threads.share(n_lanes, parallel.plain_parallel, lloyd.plain_lane, shared, private)
         else:
             f = p.frame
@@ -318,7 +338,7 @@ def assign(
             if before is not None:
                 sums.move_owned(data, rows, before, part, weights)
             sums.settle()
-    if measure is not None and not any(p.orientation == "plain" for p in packed.values()):
+    if measure is not None and not any(p.orientation in ("plain", "plane") for p in packed.values()):
         measure.largest = float(largest_sq.max())
     return _counted(counts)
 

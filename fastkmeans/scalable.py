@@ -57,7 +57,7 @@ class Candidates:
         if data.points.sparse is not None:
             passes.assign(data, centers, labels)
             measure.values, _ = passes.own_distances(data, centers, labels)
-        elif passes.Packed(data, centers, False).orientation != "plain":
+        elif passes.Packed(data, centers, False).orientation not in ("plain", "plane"):
             passes.assign(data, centers, labels, measure=measure)
         if labels[0] >= 0:
             nearer = measure.values < self.nearest_sq

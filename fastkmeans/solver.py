@@ -112,7 +112,7 @@ class Solver:
 
     def __init__(
         self, data: Data, *, algorithm: str, max_iter: int, tol: float, verbose: int,
-        callback: Callable[[Progress], object] | None = None,
+        callback: Callable[[Progress], object] | None = None, limit: float | None = None,
     ) -> None:  # fmt: skip
         self.data = data
         self.algorithm = algorithm
@@ -120,6 +120,8 @@ class Solver:
         self.tol = tol
         self.verbose = verbose
         self.callback = callback
+        self.limit = limit  # squared shift at which a run stops, and no history is kept; None: by tol and variance
+        self.distances: tuple[NDArray[np.float64], float] | None = None  # of the last run with such a limit
         self.restart = 0
         self.iterations = 0  # of this restart, whatever runs it is made of
         self.stopped = False  # by the callback: no further iteration is made
@@ -141,7 +143,8 @@ class Solver:
         reason = "Stopped at iteration {}: max_iter={} reached."
         for t in range(1, self.max_iter + 1):
             start = time.perf_counter()
-            if t == 2 and self.scatter is None and self.mean is not None:  # not needed before: taken in passing
+            wanted = t == 2 and self.limit is None and self.scatter is None  # not needed before: taken in passing
+            if wanted and self.mean is not None:
                 to_mean = Measure(data, self.mean.reshape(1, -1), lloyd.TO_FIRST)
                 done = assigner.assign(centers, labels, sums, to_mean)
                 self.scatter = self._scatter(self.mean, to_mean)
@@ -173,8 +176,8 @@ class Solver:
                 converged = True
                 reason = "Converged at iteration {}: strict convergence."
                 break
-            limit = 0.0
-            if self.tol > 0.0:
+            limit = 0.0 if self.limit is None else self.limit
+            if self.limit is None and self.tol > 0.0:
                 limit = self.tol * (self._scatter(self.mean) / self._total_weight() / data.d)
             if shift <= limit:
                 converged = True
@@ -187,8 +190,12 @@ class Solver:
             print(reason.format(t, self.max_iter))
         to_label: Measure | None = None
         if not strict:
-            to_label = Measure(data, centers, lloyd.TO_LABEL)
+            to_label = None if self.limit is not None else Measure(data, centers, lloyd.TO_LABEL)
             assigner.assign(centers, labels, sums, to_label, last=True)
+        if self.limit is not None:
+            self.distances = passes.own_distances(data, centers, labels)
+            inertia = passes.row_sum(data, *self.distances)
+            return Run(centers, labels, inertia, t, converged, [], self._cluster_weights(sums))
         total = measured(data, passes.inertia(data, centers, labels, to_label))
         labels_nowhere(data, labels)
         history = [step._replace(inertia=self._inertia(below)) for below, step in steps]
@@ -235,6 +242,13 @@ class Solver:
 def measured(data: Data, total: RowSum) -> RowSum:
     """The inertia, from the sum of squared distances: of directions half of that, and one for every row of zeros."""
     return total._replace(exponent=total.exponent - 1) + data.lost if data.cosine else total
+
+
+def check_directions(data: Data, centers: NDArray[Any]) -> None:
+    """Refuse starting centers without a direction, where rows are compared by that."""
+    if data.cosine and not centers.any(axis=1).all():
+        row = int(centers.any(axis=1).argmin())
+        raise ValueError(f"init is all zeros in row {row}, which has no direction: metric='cosine' can't use it.")
 
 
 def labels_nowhere(data: Data, labels: NDArray[np.int32]) -> None:
@@ -320,9 +334,7 @@ def fit(
     for restart, child in enumerate(seed.spawn(n_init)):
         solver.restart, solver.iterations = restart, 0
         centers = seeding.initial_centers(data, n_clusters, init, child, user_X)
-        if data.cosine and not centers.any(axis=1).all():
-            row = int(centers.any(axis=1).argmin())
-            raise ValueError(f"init is all zeros in row {row}, which has no direction: metric='cosine' can't use it.")
+        check_directions(data, centers)
         if verbose:
             print("Initialization complete")
         run = solver.run(centers)

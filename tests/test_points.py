@@ -186,7 +186,7 @@ def masked(at):
 
 
 class Sparse:
-    shape, nnz = (3, 2), 4
+    shape, nnz, dtype = (3, 2), 4, np.dtype(np.float64)
 
     def toarray(self):
         return np.ones(self.shape)
