@@ -252,7 +252,7 @@ class Clusterer(Estimator):
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
+        X : array-like, sparse matrix or frame of shape (n_samples, n_features)
             Real numbers of any dtype and layout. Neither copied nor written.
         y : ignored
             Here because pipelines pass it.
@@ -320,7 +320,7 @@ class Clusterer(Estimator):
         return self._assign(self._checked(X))
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Euclidean distance of each row of X to each center.
+        """Distance of each row of X to each center: Euclidean, or 1 - cosine if that is the metric.
 
         Parameters
         ----------
@@ -331,7 +331,8 @@ class Clusterer(Estimator):
         -------
         distances : ndarray of shape (n_samples, n_clusters)
             float32 when X and the training data both call for float32 centers, else float64. Computed as differences,
-            so exactly 0 for a row that equals a center.
+            so exactly 0 for a row that equals a center. Those of sparse data equal those of its dense form up to
+            rounding.
 
         Raises
         ------

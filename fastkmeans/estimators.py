@@ -26,7 +26,8 @@ class KMeans(Clusterer):
 
     Parameters and attributes are those of scikit-learn's ``KMeans``, in its order, with `n_threads`, `refine`,
     `metric`, `callback`, `converged_`, `history_` and `cluster_weights_` added. Data may be any two-dimensional
-    array-like of real numbers, or a pandas or polars frame; it is never copied and never written.
+    array-like of real numbers, a pandas or polars frame, or a sparse matrix of SciPy's (CSR is read as it lies, other
+    formats are converted by their own ``tocsr``); it is never copied and never written.
 
     Parameters
     ----------
@@ -95,8 +96,13 @@ class KMeans(Clusterer):
         never higher than without, from the same seed; where clusters are well separated the best clustering is found
         nearly always, for less than the time of a second start.
 
-    metric : {'euclidean'}, default='euclidean'
-        How far a row is from a center.
+    metric : {'euclidean', 'cosine'}, default='euclidean'
+        How far a row is from a center. With 'cosine' rows are compared by direction alone, which is what vectors of
+        words call for: the distance is 1 - cosine of the angle. Rows are divided by their length when they are read,
+        in float64, rounded once to the dtype of the centers; X itself is not copied. Centers have length one: the
+        directions of the means of their rows. `inertia_` is the weighted sum of 1 - cosine, and `transform` gives
+        1 - cosine. A row of zeros has label 0 and distance 1, and no influence on the centers or
+        `cluster_weights_`.
 
     callback : callable or None, default=None
         Called after every iteration with a named tuple ``(restart, iteration, inertia, shift, changed, algorithm,
@@ -162,7 +168,7 @@ class KMeans(Clusterer):
     - A cluster left without rows gets the row farthest from its center, among distinct rows, as its new center.
     - Data is read in its own dtype and layout; float64 data takes about as long as float32 data.
     - `random_state` may also be a ``Generator`` or a ``SeedSequence``.
-    - Sparse data is not supported.
+    - Sparse data gives the same bits as its dense form. Its iterations are always 'lloyd', whatever `algorithm` says.
 
     Clusters get labels by squared distances computed as differences in float64, feature by feature, so data with a
     large common offset loses nothing.

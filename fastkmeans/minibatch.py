@@ -70,8 +70,12 @@ class MiniBatchKMeans(Clusterer):
     n_threads : int or None, default=None
         Number of threads. It has no influence on the result.
 
-    metric : {'euclidean'}, default='euclidean'
-        How far a row is from a center.
+    metric : {'euclidean', 'cosine'}, default='euclidean'
+        How far a row is from a center. With 'cosine' rows are compared by direction alone, which is what vectors of
+        words call for: the distance is 1 - cosine of the angle. Rows are divided by their length when they are read,
+        in float64, rounded once to the dtype of the centers; X itself is not copied. Centers have length one: the
+        directions of the means of their rows. `inertia_` is the weighted sum of 1 - cosine, and `transform` gives
+        1 - cosine. A row of zeros has label 0 and distance 1, and no influence on the centers.
 
     Attributes
     ----------

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from test_sparse import assert_same_fit, csr, fit
 
-from fastkmeans import KMeans, passes
+from fastkmeans import KMeans, MiniBatchKMeans, diagnose, passes
+from fastkmeans.models import Model, load_model, save_model
 
 SOME = ["blobs", "digits32", "duplicates", "sparse rows", "two scales", "outlier", "heavy tails", "integers", "1e-310"]
 
@@ -155,6 +156,39 @@ def test_any_layout_and_algorithm(monkeypatch):
     swapped = fit(X, k, matrix.start("digits", "rows"), metric="cosine", refine="swap")
     assert swapped.inertia_ <= model.inertia_
     np.testing.assert_allclose(np.linalg.norm(swapped.cluster_centers_, axis=1), 1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mini_batches(dtype):
+    X = sparse_like(dtype)
+    models = [
+        MiniBatchKMeans(4, metric="cosine", batch_size=32, n_init=2, random_state=0).fit(form(X))
+        for form in (np.array, csr)
+    ]
+    for name in ("cluster_centers_", "labels_", "counts_", "inertia_"):
+        np.testing.assert_array_equal(getattr(models[0], name), getattr(models[1], name))
+    centers = models[0].cluster_centers_.astype(np.float64)
+    norms = np.linalg.norm(X.astype(np.float64), axis=1)
+    cosines = X @ centers.T / np.where(norms > 0, norms, 1.0)[:, None]
+    np.testing.assert_allclose(np.linalg.norm(centers, axis=1), 1.0, rtol=1e-7)
+    assert models[0].inertia_ == pytest.approx((1 - cosines).min(axis=1).sum(), rel=1e-6)
+    np.testing.assert_allclose(models[1].transform(csr(X)), 1 - cosines, atol=1e-6)
+    assert (models[0].labels_[[17, 60]] == 0).all() and models[0].inertia_ == -models[0].score(X)
+    first, then = (MiniBatchKMeans(4, init=X[:4], metric="cosine", n_init=1, reassignment_ratio=0) for _ in range(2))
+    for model, form in ((first, np.array), (then, csr)):
+        model.partial_fit(form(X)).partial_fit(form(X[::-1]), sample_weight=np.arange(90.0))
+    np.testing.assert_array_equal(first.cluster_centers_, then.cluster_centers_)
+    np.testing.assert_allclose(np.linalg.norm(first.cluster_centers_, axis=1), 1.0, rtol=1e-6)
+
+
+def test_model_files(tmp_path):
+    X = sparse_like(np.float64)
+    model = KMeans(4, init=X[:4], metric="cosine").fit(X)
+    save_model(tmp_path / "m.npz", Model.from_estimator(model))
+    again = load_model(tmp_path / "m.npz").to_estimator()
+    np.testing.assert_array_equal(again.transform(csr(X)), model.transform(csr(X)))
+    with pytest.raises(ValueError, match="another metric"):
+        diagnose(X, model)
 
 
 def test_a_mean_of_nothing_leaves_the_center():

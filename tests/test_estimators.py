@@ -676,9 +676,10 @@ def test_pipeline_and_search():
 def test_scikit_learns_own_checks():
     from sklearn.utils.estimator_checks import check_estimator
 
-    shuffled = {
-        "check_sample_weight_equivalence_on_dense_data": "shuffles the rows, and seeding draws them by position"
-    }
+    shuffled = dict.fromkeys(
+        (f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")),
+        "shuffles the rows, and seeding draws them by position",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks hand out data with fewer distinct rows than clusters, and frames
         results = check_estimator(KMeans(3, n_init=2), expected_failed_checks=shuffled, on_skip=None, on_fail=None)

@@ -16,7 +16,19 @@ import numpy as np
 import pytest
 
 import fastkmeans
-from fastkmeans import KMeans, kmeans_plusplus, passes, scalable, threads
+from fastkmeans import (
+    BisectingKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    choose_k,
+    diagnose,
+    kmeans_plusplus,
+    passes,
+    scalable,
+    silhouette,
+    simplified_silhouette,
+    threads,
+)
 from fastkmeans import sparse as edge
 from fastkmeans.data import Data
 from fastkmeans.kernels import simd
@@ -130,6 +142,52 @@ def test_candidates_are_many(monkeypatch):
     X, _ = matrix.dataset("digits")
     monkeypatch.setattr(scalable, "OVERSAMPLING", 5.0)
     check(X, 20, "k-means||", max_iter=1)
+
+
+def test_mini_batches():
+    X = matrix.dataset("digits32").X
+    models = [MiniBatchKMeans(10, batch_size=64, n_init=2, random_state=0).fit(x) for x in (csr(X), X)]
+    for name in ("cluster_centers_", "labels_", "counts_"):
+        np.testing.assert_array_equal(getattr(models[0], name), getattr(models[1], name))
+    assert models[0].inertia_ == models[1].inertia_ and models[0].n_steps_ == models[1].n_steps_
+    for model, x in zip(models, (csr(X[:50]), X[:50]), strict=True):
+        model.partial_fit(x, sample_weight=np.arange(50.0))
+    np.testing.assert_array_equal(models[0].cluster_centers_, models[1].cluster_centers_)
+
+
+@pytest.mark.parametrize("strategy", ["biggest_inertia", "largest_cluster"])
+def test_bisection(strategy):
+    X = matrix.dataset("digits32").X
+    models = [BisectingKMeans(9, bisecting_strategy=strategy, random_state=0).fit(x) for x in (csr(X), X)]
+    for name in ("cluster_centers_", "labels_", "inertia_"):
+        np.testing.assert_array_equal(getattr(models[0], name), getattr(models[1], name))
+    np.testing.assert_array_equal(models[0].predict(csr(X)), models[0].predict(X))
+
+
+def test_quality_and_choice():
+    X = matrix.dataset("sparse rows").X + 0.0
+    labels = np.arange(len(X)) % 3
+    assert silhouette(csr(X), labels).score == silhouette(X, labels).score
+    centers = X[:3]
+    assert simplified_silhouette(csr(X), labels, centers).score == simplified_silhouette(X, labels, centers).score
+    choices = [choose_k(x, [2, 3], random_state=0) for x in (csr(X), X)]
+    np.testing.assert_array_equal(choices[0].inertias, choices[1].inertias)
+    np.testing.assert_array_equal(choices[0].scores, choices[1].scores)
+    with pytest.raises(TypeError, match="diagnose standardizes"):
+        diagnose(csr(X))
+
+
+def test_callable_init_gets_the_matrix():
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    X = matrix.dataset("digits32").X
+
+    def first(rows, n_clusters, random_state):
+        return rows[:n_clusters].toarray() if scipy_sparse.issparse(rows) else rows[:n_clusters]
+
+    assert_same_fit(fit(scipy_sparse.csr_array(X), 10, first), fit(X, 10, first))
+    coo = MiniBatchKMeans(10, init=first, init_size=40, n_init=1, random_state=0).fit(scipy_sparse.coo_array(X))
+    dense = MiniBatchKMeans(10, init=first, init_size=40, n_init=1, random_state=0).fit(X)
+    np.testing.assert_array_equal(coo.cluster_centers_, dense.cluster_centers_)
 
 
 def test_refining():
