@@ -1,4 +1,7 @@
-"""What makes a class an estimator: parameters, repr, pickling, feature names, tags, and the errors users filter on.
+"""What makes a class an estimator, and what makes it one that clusters: the one class hierarchy of the package.
+
+`Estimator` has parameters, repr, pickling and feature names; `Clusterer` adds what is the same in every estimator with
+centers, `predict`, `transform`, `score` and the like. The errors that users filter on are here too.
 
 scikit-learn's conventions, written out by hand, so that estimators work in its pipelines and searches while neither
 importing the package nor fitting needs scikit-learn. No class here derives from one of scikit-learn's. Its exception
@@ -8,18 +11,31 @@ works), ours of the same name and ancestry otherwise. Nothing here does arithmet
 
 import inspect
 import os
-import reprlib
 import sys
 import warnings
-from typing import Any, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 import fastkmeans
+from fastkmeans.conventions import (
+    UNCHANGED,
+    check_container,
+    check_routing_is_enabled,
+    html_of,
+    is_plain,
+    metadata_request,
+    setting,
+    short_text,
+    wrap_output,
+)
+
+if TYPE_CHECKING:
+    from fastkmeans.points import Points
 
 _PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _VERSION_KEY = "_fastkmeans_version"
-_LONGEST_VALUE = 60  # characters of one parameter in a repr
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -147,9 +163,9 @@ class Estimator:
         given = []
         for name, parameter in self._parameters().items():
             value, default = getattr(self, name, parameter.default), parameter.default
-            if value is default or (type(value) is type(default) and _is_plain(value) and value == default):
+            if value is default or (type(value) is type(default) and is_plain(value) and value == default):
                 continue
-            given.append(f"{name}={_short(value)}")
+            given.append(f"{name}={short_text(value)}")
         return f"{type(self).__name__}({', '.join(given)})"
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -207,25 +223,308 @@ class Estimator:
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{i}" for i in range(n_features_out)], dtype=object)
 
+    # -- in notebooks -------------------------------------------------------------------------------------------------
+    def _repr_html_(self) -> str:
+        """The class name, which unfolds to a table of all parameters."""
+        params = {name: short_text(getattr(self, name, p.default)) for name, p in self._parameters().items()}
+        return html_of(type(self).__name__, params, "n_features_in_" in self.__dict__)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """What Jupyter asks for: no HTML where scikit-learn's setting ``display`` says "text"."""
+        output = {"text/plain": repr(self)}
+        if setting("display", "diagram") == "diagram":
+            output["text/html"] = self._repr_html_()
+        return output
+
+
+class Clusterer(Estimator):
+    """Base of every estimator with centers; a subclass says how it is fitted, in `_fit`."""
+
+    cluster_centers_: NDArray[np.floating[Any]]
+    labels_: NDArray[np.int32]
+    inertia_: float
+    n_threads: int | None
+    _weighted_methods: tuple[str, ...] = ("fit", "score")  # those with a parameter sample_weight
+
+    # -- what users call ----------------------------------------------------------------------------------------------
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or frame of shape (n_samples, n_features)
+            Real numbers of any dtype and layout. Neither copied nor written.
+        y : ignored
+            Here because pipelines pass it.
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            Finite weights of at least 0, one per row or the same for all. None gives every row weight 1. Rows of
+            weight 0 get labels and have no other influence.
+
+        Returns
+        -------
+        self : KMeans
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For a parameter with a value it cannot have; data that is not two-dimensional, has no rows or no features,
+            fewer rows than clusters, NaN, infinity, missing values, complex numbers or text, or is so large that
+            squared distances overflow; weights that are negative, not finite, all zero or not one per row; initial
+            centers of another shape or not finite.
+        TypeError
+            For objects in the data that are no numbers.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    def _fit(self, X: Any, sample_weight: ArrayLike | None) -> "Points":
+        """All of `fit`; returns the validated data. Attributes change only when everything has succeeded."""
+        raise TypeError("a kind of clusterer is fitted in its own way")
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> NDArray[np.int32]:
+        """`labels_` after fitting X: ``fit(X).predict(X)`` without the second pass.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), dtype int32
+            Cluster of each row.
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Index of the nearest center for each row of X.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            As many features as the training data, under the same names if both have names. Any dtype.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), dtype int32
+            The lowest index on an exact tie.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            For data as `fit` refuses it, or with other features.
+        """
+        return self._assign(self._checked(X))
+
+    def transform(self, X: Any) -> NDArray[np.floating[Any]]:
+        """Distance of each row of X to each center: Euclidean, or 1 - cosine if that is the metric.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            As for `predict`.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_clusters)
+            float32 when X and the training data both call for float32 centers, else float64. Computed as differences,
+            so exactly 0 for a row that equals a center. Those of sparse data equal those of its dense form up to
+            rounding.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict`.
+        """
+        return self._wrapped(self._transform(self._checked(X)), X)
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> NDArray[np.floating[Any]]:
+        """Fit X and return the distances of its rows to the centers: ``fit(X).transform(X)``.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_clusters)
+            As for `transform`.
+        """
+        return self._wrapped(self._transform(self._fit(X, sample_weight)), X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Minus the inertia of X at the fitted centers; larger is better.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            As for `predict`.
+        y : ignored
+            Here because searches pass it.
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            As for `fit`.
+
+        Returns
+        -------
+        score : float
+            Exactly ``-inertia_`` for the training data and its weights.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict`; also for weights that `fit` refuses.
+        """
+        from fastkmeans import solver
+        from fastkmeans.weights import as_weights
+
+        points = self._checked(X)
+        weights = as_weights(sample_weight, points.n_samples)
+        return -float(solver.score(points, self._centers(), weights, n_threads=self.n_threads))
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
+        """Names of the columns that `transform` returns: "kmeans0", "kmeans1" and so on.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the input columns; only compared with those seen in `fit`.
+
+        Returns
+        -------
+        names : ndarray of shape (n_clusters,), dtype object
+            One name per cluster.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            For other names, or another number of them, than `fit` saw.
+        """
+        self._check_is_fitted()
+        return self._output_names(self.cluster_centers_.shape[0], input_features)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose what `transform` and `fit_transform` return.
+
+        Parameters
+        ----------
+        transform : {'default', 'pandas', 'polars'} or None, default=None
+            An array, or a frame whose columns have the names of `get_feature_names_out`. None changes nothing: what
+            scikit-learn is set to holds if it is loaded, else an array is returned.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        if transform is not None:
+            check_container(transform)
+            self._sklearn_output_config = {"transform": transform}  # the name under which clones keep it
+        return self
+
+    # -- what scikit-learn asks ---------------------------------------------------------------------------------------
+    def get_metadata_routing(self) -> Any:
+        """Which methods want `sample_weight` when scikit-learn routes metadata; for its use.
+
+        Returns
+        -------
+        request : sklearn.utils.metadata_routing.MetadataRequest
+            A copy.
+        """
+        return metadata_request(type(self).__name__, getattr(self, "_metadata_request", None), self._weighted_methods)
+
+    def set_fit_request(self, *, sample_weight: bool | str | None = UNCHANGED) -> Self:
+        """Say whether scikit-learn's pipelines and searches are to pass `sample_weight` to `fit`.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None
+            True passes it, False does not, None makes passing it an error, a string is the name that it has outside.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        return self._set_request("fit", sample_weight)
+
+    def set_score_request(self, *, sample_weight: bool | str | None = UNCHANGED) -> Self:
+        """Say whether scikit-learn's searches are to pass `sample_weight` to `score`; see `set_fit_request`.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None
+            As for `set_fit_request`.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        return self._set_request("score", sample_weight)
+
+    def _set_request(self, method: str, sample_weight: bool | str | None) -> Self:
+        check_routing_is_enabled()
+        request = self.get_metadata_routing()
+        if sample_weight != UNCHANGED:
+            getattr(request, method).add_request(param="sample_weight", alias=sample_weight)
+        self._metadata_request = request  # the name under which clones keep it
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks an estimator about itself. Only scikit-learn calls this, so it can be imported."""
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type="clusterer",
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=["float64", "float32"]),
+            input_tags=InputTags(sparse=True),
+        )
+
+    # -- data and centers ---------------------------------------------------------------------------------------------
+    def _checked(self, X: Any) -> "Points":
+        """New data, which must have the features that `fit` saw."""
+        self._check_is_fitted()
+        from fastkmeans.points import as_points, check_features
+
+        points = as_points(X, estimator=type(self).__name__)
+        check_features(points, *self._seen_features())
+        return self._seen_by_metric(points)
+
+    def _seen_by_metric(self, points: "Points") -> "Points":
+        """The data as the parameter `metric` sees it."""
+        if getattr(self, "metric", "euclidean") == "euclidean":
+            return points
+        from fastkmeans.cosine import as_directions
+
+        return as_directions(points, type(self).__name__)
+
+    def _centers(self) -> NDArray[np.floating[Any]]:
+        """The centers in C order, whatever a user or an unpickler has put in `cluster_centers_`."""
+        return np.ascontiguousarray(self.cluster_centers_)
+
+    def _assign(self, points: "Points") -> NDArray[np.int32]:
+        from fastkmeans import solver
+
+        return solver.predict(points, self._centers(), n_threads=self.n_threads)
+
+    def _transform(self, points: "Points") -> NDArray[np.floating[Any]]:
+        from fastkmeans import solver
+
+        return solver.transform(points, self._centers(), n_threads=self.n_threads)
+
+    def _wrapped(self, values: NDArray[Any], X: Any) -> Any:
+        """The output of `transform` as `set_output` or scikit-learn's setting wants it."""
+        chosen = getattr(self, "_sklearn_output_config", {}).get("transform")
+        container = setting("transform_output", "default") if chosen is None else chosen
+        return values if container == "default" else wrap_output(values, container, self.get_feature_names_out(), X)
+
 
 def _has_params(value: object) -> bool:
     return hasattr(value, "get_params") and hasattr(value, "set_params") and not isinstance(value, type)
-
-
-def _is_plain(value: object) -> bool:
-    """Whether ``==`` on `value` is one cheap truth value."""
-    return value is None or isinstance(value, str | bool | int | float)
-
-
-def _short(value: object) -> str:
-    """`value` on one short line: its repr where that is one, else its type and shape, or a repr cut in the middle."""
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and shape:
-        text = repr(value) if isinstance(value, np.ndarray) and value.size <= 8 else ""
-        if text and "\n" not in text and len(text) <= _LONGEST_VALUE:
-            return text
-        return f"<{type(value).__name__} of shape {shape}>"
-    cutter = reprlib.Repr()
-    cutter.maxstring = cutter.maxother = _LONGEST_VALUE
-    cutter.maxlist = cutter.maxtuple = 4
-    return " ".join(cutter.repr(value).split())

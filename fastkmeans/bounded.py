@@ -326,12 +326,15 @@ class Assigner:
         so fast that all rows would have been done sooner, and end when two in a row took longer than the last dense
         pass.  Trials that fail become ever rarer.
 
-    Plain loops are always dense: small data, and CPUs without vectors.
+    Plain loops are always dense: small data, and CPUs without vectors.  So are compressed rows, which a bounded pass
+    could not read one by one for less.
     """
 
     def __init__(self, data: Data, k: int, algorithm: str) -> None:
         self.data = data
-        bounded = k > 1 and simd.lane_width() > 1 and not passes.is_small(data, k)
+        bounded = k > 1 and simd.lane_width() > 1 and not passes.is_small(data, k) and data.points.sparse is None
+        if algorithm == "auto" and lloyd.orientation(data.d, k, data.filters) == "plane":
+            bounded = False  # a bounded pass costs more than one product per row
         self.algorithm = algorithm if bounded else "lloyd"
         self.bounds: Bounds | None = None
         self.centers: NDArray[Any] | None = None  # of the last pass

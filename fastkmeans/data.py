@@ -6,6 +6,7 @@ largest magnitude and the mean binary exponent of every feature it chooses the g
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
+from .cosine import Directions
 from .kernels import exact, parallel, simd
+from .kernels import sparse as sparse_kernels
 from .points import Points, raise_nonfinite, raise_overflow, weight_grid
+from .sparse import CsrRows
 
 RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK.  Tests make it small
 RANGE_WORK = 1e10  # multiply-adds a thread does in about 0.2 seconds, at a third of its peak
@@ -48,6 +52,11 @@ class RowSum(NamedTuple):
     total: int
     exponent: int
 
+    def __add__(self, other: tuple[Any, ...]) -> RowSum:
+        total, exponent = other
+        low = min(self.exponent, exponent)
+        return RowSum((self.total << (self.exponent - low)) + (total << (exponent - low)), low)
+
     @property
     def exact(self) -> Fraction:
         return Fraction(self.total) * Fraction(2) ** self.exponent
@@ -73,6 +82,11 @@ class RowSum(NamedTuple):
 def field_exponent(value: float) -> int:
     """E such that ``value < 2**E``: the exponent field, as the kernels read it (subnormals share the lowest)."""
     return max(math.frexp(value)[1], -1021) if value != 0.0 else -1021
+
+
+def field_exponents(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """`field_exponent` of every value."""
+    return np.where(values != 0.0, np.maximum(np.frexp(values)[1], -1021), -1021).astype(np.int64)
 
 
 def power_pair(exponent: int) -> tuple[float, float]:
@@ -109,6 +123,17 @@ class Data:
     n_threads : int or None
     estimator : str or None
         Named by errors.
+
+    Attributes
+    ----------
+    density : float
+        Values that a row has on the average: `d`, or fewer where rows are compressed.
+    norms : ndarray of float64, shape (n,)
+        Canonical squared norms of compressed rows; of no length for dense ones.
+    cosine : bool
+        Whether rows are directions (`fastkmeans.cosine`), so that centers have length one and inertia counts half.
+    lost : RowSum
+        The weight of rows without a direction, which weigh nothing here.
     """
 
     def __init__(
@@ -123,18 +148,64 @@ class Data:
         self.filters = True  # whether passes may try sixteen bits first; no longer once a pass found too much in doubt
         self.n, self.d = points.n_samples, points.n_features
         self.n_threads = threads.resolve(n_threads)
+        self.cosine = isinstance(points, Directions)
+        self.lost = RowSum(0, 0)
+        if isinstance(points, Directions) and points.nowhere.any():
+            given = np.ones(self.n) if sample_weight is None else sample_weight
+            lost = weight_grid(given[points.nowhere], int(points.nowhere.sum()))
+            self.lost = RowSum(lost.total, lost.unit_exponent)
+            sample_weight = np.where(points.nowhere, 0.0, given)
+            if estimator is not None and not sample_weight.any():
+                raise ValueError(
+                    f"{points.name} has no row of positive weight that is not all zeros: metric='cosine' has no "
+                    "direction to compare."
+                )
         grid = weight_grid(sample_weight, self.n)
         self.weights: NDArray[np.int64] = NO_WEIGHTS if grid.values is None else grid.values
         self.unit_exponent, self.total_weight = grid.unit_exponent, grid.total
+        sparse = points.sparse
+        self.density = float(self.d) if sparse is None else max(1.0, sparse.n_entries / self.n)
+        self.norms = np.empty(0 if sparse is None else self.n)
         self.largest, mean_exponents = self._scan(estimator)
         self.grid = self._feature_grid(mean_exponents)
-        step = max(1, self.n // SHIFT_ROWS)
-        sample = points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
-        self.shift = np.sort(sample, axis=0)[len(sample) // 2]
+        self.shift = self._shift()
+
+    def part(self, rows: NDArray[np.intp], *, unweighted: bool = False) -> Data:
+        """Some of the rows, gathered, as data of their own on the grid of all of them: nothing is scanned again.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (m,)
+            Rows, in any order, which may repeat.
+        unweighted : bool
+            Whether each counts once, whatever it weighs.
+        """
+        part = copy.copy(self)
+        part.points = self.points.part(rows)
+        part.n = len(rows)
+        part.lost = RowSum(0, 0)
+        if unweighted or not self.weighted:
+            part.weights, part.unit_exponent, part.total_weight = NO_WEIGHTS, 0, part.n
+        else:
+            part.weights = self.weights[rows]
+            part.total_weight = int(part.weights.sum())  # rows that do not repeat weigh less than 2**62 together
+        if part.points.sparse is not None:
+            part.norms = self.norms[rows]
+            part.density = max(1.0, part.points.sparse.n_entries / part.n)
+        part.shift = part._shift()
+        return part
 
     @property
     def weighted(self) -> bool:
         return self.weights.shape[0] > 0
+
+    def _shift(self) -> NDArray[np.float64]:
+        """The median of some rows, which packing subtracts; zero for compressed rows, most of whose values are."""
+        if self.points.sparse is not None:
+            return np.zeros(self.d)
+        step = max(1, self.n // SHIFT_ROWS)
+        sample = self.points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
+        return np.sort(sample, axis=0)[len(sample) // 2]
 
     def weights_of(self, lo: int, hi: int) -> NDArray[np.int64]:
         return self.weights[lo:hi] if self.weighted else NO_WEIGHTS
@@ -151,13 +222,27 @@ class Data:
         rows = RANGE_ROWS or max(1 << 12, int(work * self.n_threads / max(work_per_row, 1.0)))
         return self.points.ranges(min(rows, 1 << 26))
 
+    def sparse_ranges(self, work_per_row: float) -> Iterator[tuple[int, int, CsrRows]]:
+        """`ranges` of compressed rows."""
+        work = RANGE_WORK if simd.lane_width() > 1 else RANGE_WORK / PLAIN_SLOWER
+        rows = RANGE_ROWS or max(1 << 12, int(work * self.n_threads / max(work_per_row, 1.0)))
+        assert self.points.sparse is not None
+        return self.points.sparse.ranges(min(rows, 1 << 26))
+
     def _scan(self, estimator: str | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Largest magnitude and mean binary exponent of every feature; raises for NaN, infinity and overflow."""
         d = self.d
         largest = np.zeros(d)
         count: Any = np.zeros(d, object)
         total: Any = np.zeros(d, object)
-        for lo, hi, rows in self.points.ranges(min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)):
+        max_rows = min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)
+        if self.points.sparse is not None:
+            for lo, hi, compressed in self.points.sparse.ranges(max_rows):
+                self._scan_sparse(lo, hi, compressed, largest, count, total, estimator)
+            dense: Iterator[tuple[int, int, Rows]] = iter(())
+        else:
+            dense = self.points.ranges(max_rows)
+        for lo, hi, rows in dense:
             weights = self.weights_of(lo, hi)
             n_lanes = self.lanes(4.0 * (hi - lo) * d, hi - lo)
             per_period = max(1, 32 // d)  # rows that are visited as one, for the sake of long inner loops
@@ -189,10 +274,35 @@ class Data:
             if not np.isfinite((4.0 * largest * largest).sum()):
                 column = int(largest.argmax())
                 raise_overflow(self.points, column, float(largest[column]))
-        means = [
-            t // c - 1022 if c else field_exponent(float(m)) for t, c, m in zip(total, count, largest, strict=True)
-        ]
-        return largest, np.array(means, np.int64)
+        means = field_exponents(largest)
+        met = np.flatnonzero(count)
+        means[met] = total[met] // count[met] - 1022
+        return largest, means
+
+    def _scan_sparse(
+        self, lo: int, hi: int, rows: CsrRows, largest: NDArray[np.float64], count: Any, total: Any,
+        estimator: str | None,
+    ) -> None:  # fmt: skip
+        """Scan some compressed rows: largest (d,) float64, count, total (d,) Python integers INOUT."""
+        from .kernels import parallel_sparse
+
+        n_lanes = self.lanes(16.0 * len(rows.columns), hi - lo)
+        lane_largest = np.zeros((n_lanes, self.d))
+        lane_count, lane_total = np.zeros((2, n_lanes, 2, self.d), np.int64)
+        finite = np.ones((n_lanes, 1), np.uint8)
+        shared = (*rows, self.weights_of(lo, hi), new_counter(), self.norms[lo:hi])
+        private = (lane_largest, lane_count, lane_total, finite)
+        threads.share(
+            n_lanes, parallel_sparse.sparse_exponents_parallel, sparse_kernels.sparse_exponents_lane, shared, private
+        )
+        if not finite.all():
+            raise_nonfinite(self.points, estimator)
+        np.maximum(largest, lane_largest.max(axis=0), out=largest)
+        for digit in range(2):
+            for counted, lanes in ((count, lane_count), (total, lane_total)):
+                met = np.flatnonzero(lanes[:, digit].any(axis=0))
+                # 2**19 rows of at most 31 bits and 11 more leave room for all lanes
+                counted[met] += lanes[:, digit, met].sum(axis=0).astype(object) << (31 * digit)
 
     @staticmethod
     def _scan_single(rows: Rows, size: int, n_lanes: int, private: tuple[NDArray[Any], ...]) -> bool:
@@ -215,10 +325,11 @@ class Data:
         return not odd.any()
 
     def _feature_grid(self, mean_exponents: NDArray[np.int64]) -> Grid:
-        top = np.array([field_exponent(float(m)) for m in self.largest], np.int64)
+        top = field_exponents(self.largest)
         gap = int((top - mean_exponents).max())
         digits = 2 if gap <= 10 else 3 if gap <= 42 else 4
         exponent = np.maximum(top - (32 * digits - 2), -1074)
         scale = np.ones((2, -(-self.d // 8) * 8))
-        scale[:, : self.d] = np.array([power_pair(-int(e)) for e in exponent]).T
+        half = -exponent // 2  # as power_pair has it
+        scale[:, : self.d] = np.ldexp(1.0, half), np.ldexp(1.0, -exponent - half)
         return Grid(digits, exponent, scale, 1.0 / scale)

@@ -138,7 +138,10 @@ def diagnose(
     Raises
     ------
     ValueError
-        For data as `KMeans.fit` refuses it, with other features than the model has, or with fewer than two rows.
+        For data as `KMeans.fit` refuses it, with other features than the model has, or with fewer than two rows; for a
+        model with ``metric="cosine"``.
+    TypeError
+        For sparse data.
     NotFittedError
         For a model that is not fitted.
 
@@ -160,6 +163,10 @@ def diagnose(
             f"The 'n_restarts' parameter of diagnose must be an int of at least 2. Got {n_restarts!r} instead."
         )
     points = as_points(X, estimator="diagnose")
+    if points.sparse is not None:
+        raise TypeError("diagnose standardizes features, which makes rows dense: pass X.toarray() if that fits.")
+    if getattr(model, "metric", "euclidean") != "euclidean":
+        raise ValueError("diagnose compares squared Euclidean distances, and the model has another metric.")
     if points.n_samples < 2:
         raise ValueError("diagnose needs at least two rows.")
     if feature_names is not None and len(feature_names) != points.n_features:

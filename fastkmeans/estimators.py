@@ -1,4 +1,4 @@
-"""`KMeans`: scikit-learn's conventions around the solver. No arithmetic happens here.
+"""`KMeans` and `k_means`: scikit-learn's conventions around the solver. No arithmetic happens here.
 
 The estimator checks its parameters, turns ``random_state`` into a seed and ``init`` into something checked, hands both
 with the data's `fastkmeans.points.Points` to `fastkmeans.solver`, and stores what comes back. Solver and points are
@@ -6,27 +6,28 @@ imported inside the methods, so that constructing an estimator does not load Num
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans.base import Estimator, convergence_warning, warn_user
-from fastkmeans.parameters import check_parameters, is_array_like, number_of_runs, seed_sequence
+from fastkmeans.base import Clusterer, convergence_warning, warn_user
+from fastkmeans.parameters import check_parameters, checked_init, number_of_runs, seed_sequence
 
 if TYPE_CHECKING:
     from fastkmeans.points import Points
-    from fastkmeans.solver import FitResult, Iteration
+    from fastkmeans.solver import FitResult, Iteration, Progress
 
 _ALGORITHMS = ("lloyd", "elkan", "auto")
 
 
-class KMeans(Estimator):
+class KMeans(Clusterer):
     """Exact k-means clustering (Lloyd's algorithm), the same to the bit on any number of threads.
 
-    Parameters and attributes are those of scikit-learn's ``KMeans``, in its order, with `n_threads`, `converged_`,
-    `history_` and `cluster_weights_` added. Data may be any two-dimensional array-like of real numbers, or a pandas or
-    polars frame; it is never copied and never written.
+    Parameters and attributes are those of scikit-learn's ``KMeans``, in its order, with `n_threads`, `refine`,
+    `metric`, `callback`, `converged_`, `history_` and `cluster_weights_` added. Data may be any two-dimensional
+    array-like of real numbers, a pandas or polars frame, or a sparse matrix of SciPy's (CSR is read as it lies, other
+    formats are converted by their own ``tocsr``); it is never copied and never written.
 
     Parameters
     ----------
@@ -95,6 +96,20 @@ class KMeans(Estimator):
         never higher than without, from the same seed; where clusters are well separated the best clustering is found
         nearly always, for less than the time of a second start.
 
+    metric : {'euclidean', 'cosine'}, default='euclidean'
+        How far a row is from a center. With 'cosine' rows are compared by direction alone, which is what vectors of
+        words call for: the distance is 1 - cosine of the angle. Rows are divided by their length when they are read,
+        in float64, rounded once to the dtype of the centers; X itself is not copied. Centers have length one: the
+        directions of the means of their rows. `inertia_` is the weighted sum of 1 - cosine, and `transform` gives
+        1 - cosine. A row of zeros has label 0 and distance 1, and no influence on the centers or
+        `cluster_weights_`.
+
+    callback : callable or None, default=None
+        Called after every iteration with a named tuple ``(restart, iteration, inertia, shift, changed, algorithm,
+        seconds)``; the fit ends with what there is when it returns True. `fastkmeans.callbacks` has some. It costs one
+        more look at the data, in the first iteration, for the inertia. The result depends on it only where it ends the
+        fit.
+
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
@@ -154,7 +169,7 @@ class KMeans(Estimator):
     - A cluster left without rows gets the row farthest from its center, among distinct rows, as its new center.
     - Data is read in its own dtype and layout; float64 data takes about as long as float32 data.
     - `random_state` may also be a ``Generator`` or a ``SeedSequence``.
-    - Sparse data is not supported.
+    - Sparse data gives the same bits as its dense form. Its iterations are always 'lloyd', whatever `algorithm` says.
 
     Clusters get labels by squared distances computed as differences in float64, feature by feature, so data with a
     large common offset loses nothing.
@@ -194,9 +209,6 @@ class KMeans(Estimator):
     array([1, 0], dtype=int32)
     """
 
-    cluster_centers_: NDArray[np.floating[Any]]
-    labels_: NDArray[np.int32]
-    inertia_: float
     n_iter_: int
     converged_: bool
     history_: "list[Iteration]"
@@ -216,6 +228,8 @@ class KMeans(Estimator):
         algorithm: str = "auto",
         n_threads: int | None = None,
         refine: str | None = None,
+        metric: str = "euclidean",
+        callback: "Callable[[Progress], object] | None" = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -228,213 +242,32 @@ class KMeans(Estimator):
         self.algorithm = algorithm
         self.n_threads = n_threads
         self.refine = refine
-
-    # -- what users call ----------------------------------------------------------------------------------------------
-    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Find the clusters of X.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            Real numbers of any dtype and layout. Neither copied nor written.
-        y : ignored
-            Here because pipelines pass it.
-        sample_weight : array-like of shape (n_samples,), float or None, default=None
-            Finite weights of at least 0, one per row or the same for all. None gives every row weight 1. Rows of
-            weight 0 get labels and have no other influence.
-
-        Returns
-        -------
-        self : KMeans
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            For a parameter with a value it cannot have; data that is not two-dimensional, has no rows or no features,
-            fewer rows than clusters, NaN, infinity, missing values, complex numbers or text, or is so large that
-            squared distances overflow; weights that are negative, not finite, all zero or not one per row; initial
-            centers of another shape or not finite.
-        TypeError
-            For sparse data, and for objects in the data that are no numbers.
-        """
-        self._fit(X, sample_weight)
-        return self
-
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> NDArray[np.int32]:
-        """`labels_` after fitting X: ``fit(X).predict(X)`` without the second pass.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), dtype int32
-            Cluster of each row.
-        """
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def predict(self, X: Any) -> NDArray[np.int32]:
-        """Index of the nearest center for each row of X.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            As many features as the training data, under the same names if both have names. Any dtype.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), dtype int32
-            The lowest index on an exact tie.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            For data as `fit` refuses it, or with other features.
-        """
-        self._check_is_fitted()
-        from fastkmeans import solver
-        from fastkmeans.points import as_points, check_features
-
-        points = as_points(X, estimator=type(self).__name__)
-        check_features(points, *self._seen_features())
-        return solver.predict(points, self._centers(), n_threads=self.n_threads)
-
-    def transform(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Euclidean distance of each row of X to each center.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            As for `predict`.
-
-        Returns
-        -------
-        distances : ndarray of shape (n_samples, n_clusters)
-            float32 when X and the training data both call for float32 centers, else float64. Computed as differences,
-            so exactly 0 for a row that equals a center.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As `predict`.
-        """
-        self._check_is_fitted()
-        from fastkmeans.points import as_points, check_features
-
-        points = as_points(X, estimator=type(self).__name__)
-        check_features(points, *self._seen_features())
-        return self._transform(points)
-
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> NDArray[np.floating[Any]]:
-        """Fit X and return the distances of its rows to the centers: ``fit(X).transform(X)``.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        distances : ndarray of shape (n_samples, n_clusters)
-            As for `transform`.
-        """
-        return self._transform(self._fit(X, sample_weight))
-
-    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Minus the inertia of X at the fitted centers; larger is better.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            As for `predict`.
-        y : ignored
-            Here because searches pass it.
-        sample_weight : array-like of shape (n_samples,), float or None, default=None
-            As for `fit`.
-
-        Returns
-        -------
-        score : float
-            Exactly ``-inertia_`` for the training data and its weights.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As `predict`; also for weights that `fit` refuses.
-        """
-        self._check_is_fitted()
-        from fastkmeans import solver
-        from fastkmeans.points import as_points, as_weights, check_features
-
-        points = as_points(X, estimator=type(self).__name__)
-        check_features(points, *self._seen_features())
-        weights = as_weights(sample_weight, points.n_samples)
-        return -float(solver.score(points, self._centers(), weights, n_threads=self.n_threads))
-
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
-        """Names of the columns that `transform` returns: "kmeans0", "kmeans1" and so on.
-
-        Parameters
-        ----------
-        input_features : array-like of str or None, default=None
-            Names of the input columns; only compared with those seen in `fit`.
-
-        Returns
-        -------
-        names : ndarray of shape (n_clusters,), dtype object
-            One name per cluster.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            For other names, or another number of them, than `fit` saw.
-        """
-        self._check_is_fitted()
-        return self._output_names(self.cluster_centers_.shape[0], input_features)
-
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks an estimator about itself. Only scikit-learn calls this, so it can be imported."""
-        from sklearn.utils import Tags, TargetTags, TransformerTags
-
-        return Tags(
-            estimator_type="clusterer",
-            target_tags=TargetTags(required=False),
-            transformer_tags=TransformerTags(preserves_dtype=["float64", "float32"]),
-        )
+        self.metric = metric
+        self.callback = callback
 
     # -- fitting ------------------------------------------------------------------------------------------------------
     def _fit(self, X: Any, sample_weight: ArrayLike | None) -> "Points":
         """All of `fit`; returns the validated data. Attributes change only when everything has succeeded."""
         check_parameters(self, algorithm=_ALGORITHMS)
         from fastkmeans import solver
-        from fastkmeans.points import as_points, as_weights
+        from fastkmeans.points import as_points
+        from fastkmeans.weights import as_weights
 
-        points = as_points(X, estimator=type(self).__name__)
+        name = type(self).__name__
+        points = self._seen_by_metric(as_points(X, estimator=name))
         if points.n_samples < self.n_clusters:
             raise ValueError(f"n_samples={points.n_samples} should be >= n_clusters={self.n_clusters}.")
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warn_user(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.", RuntimeWarning
             )
-        n_init = number_of_runs(self.init, self.n_init, type(self).__name__)
+        n_init = number_of_runs(self.init, self.n_init, name)
         weights = as_weights(sample_weight, points.n_samples)
-        init = self.init
-        if is_array_like(init):
-            init = self._starting_centers(init, points)
-        elif not isinstance(init, str):
-            init = self._checked_callable(init, points)
         result = solver.fit(
             points,
             weights,
             n_clusters=int(self.n_clusters),
-            init=init,
+            init=checked_init(self.init, points, int(self.n_clusters), name),
             n_init=n_init,
             max_iter=int(self.max_iter),
             tol=float(self.tol),
@@ -444,6 +277,7 @@ class KMeans(Estimator):
             n_threads=self.n_threads,
             user_X=X,
             refine=self.refine,
+            callback=self.callback,
         )
         self._keep(points, result)
         n_found = int(np.count_nonzero(result.cluster_weights))
@@ -466,54 +300,82 @@ class KMeans(Estimator):
         self.history_ = list(result.history)
         self.cluster_weights_ = result.cluster_weights
 
-    def _checked_callable(self, init: Callable[..., Any], points: "Points") -> Callable[..., NDArray[np.floating[Any]]]:
-        """`init` with its result checked as an array given as `init` is."""
 
-        def checked_init(X: Any, n_clusters: int, random_state: Any = None) -> NDArray[np.floating[Any]]:
-            return self._starting_centers(init(X, n_clusters, random_state=random_state), points)
+def k_means(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    init: Any = "k-means++",
+    n_init: Any = "auto",
+    max_iter: int = 300,
+    verbose: int = False,
+    tol: float = 1e-4,
+    random_state: Any = None,
+    copy_x: bool = True,
+    algorithm: str = "auto",
+    return_n_iter: bool = False,
+    n_threads: int | None = None,
+    refine: str | None = None,
+    metric: str = "euclidean",
+    callback: "Callable[[Progress], object] | None" = None,
+) -> tuple[Any, ...]:
+    """Cluster the rows of X: `KMeans` as a function.
 
-        return checked_init
+    Parameters
+    ----------
+    X : array-like or frame of shape (n_samples, n_features)
+        Real numbers of any dtype and layout. Neither copied nor written.
+    n_clusters : int
+        Number of clusters.
+    sample_weight : array-like of shape (n_samples,), float or None, default=None
+        As for `KMeans.fit`.
+    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm, n_threads, refine, metric, callback
+        As for `KMeans`.
+    return_n_iter : bool, default=False
+        Whether to return the number of iterations as well.
 
-    def _starting_centers(self, init: Any, points: "Points") -> NDArray[np.floating[Any]]:
-        """A checked copy of `init` as the solver wants it: (n_clusters, n_features), C order, the centers' dtype."""
-        from fastkmeans.points import as_points, raise_nonfinite, raise_overflow
+    Returns
+    -------
+    centroid : ndarray of shape (n_clusters, n_features)
+        The centers.
+    label : ndarray of shape (n_samples,), dtype int32
+        Cluster of each row.
+    inertia : float
+        Weighted sum of squared distances to the nearest center.
+    best_n_iter : int
+        Iterations of the run that was kept; only with `return_n_iter`.
 
-        given = as_points(init, name="init", estimator=type(self).__name__)
-        shape = (given.n_samples, given.n_features)
-        if given.n_samples != self.n_clusters:
-            raise ValueError(
-                f"The shape of the initial centers {shape} does not match the number of clusters {self.n_clusters}."
-            )
-        if given.n_features != points.n_features:
-            raise ValueError(
-                f"The shape of the initial centers {shape} does not match the number of features of the data"
-                f" {points.n_features}."
-            )
-        values = given.take(np.arange(given.n_samples))
-        if not np.isfinite(values).all():
-            raise_nonfinite(given, type(self).__name__)
-        with np.errstate(over="ignore"):
-            centers = np.array(values, dtype=points.center_dtype, order="C")
-        if not np.isfinite(centers).all():
-            row, column = np.argwhere(~np.isfinite(centers))[0]
-            raise ValueError(
-                f"init holds {values[row, column]} in row {row}, column {column}, which is too large for the centers'"
-                f" dtype {points.center_dtype}. Give the data as float64, or scale both down."
-            )
-        largest = np.abs(values).max(axis=0)
-        with np.errstate(over="ignore"):
-            overflows = not np.isfinite((4.0 * largest * largest).sum())  # the bound that the data has to keep
-        if overflows:
-            column = int(largest.argmax())
-            raise_overflow(given, column, float(largest[column]), type(self).__name__)
-        return centers
+    Raises
+    ------
+    ValueError, TypeError
+        As `KMeans.fit`.
 
-    # -- assigning -----------------------------------------------------------------------------------------------------
-    def _centers(self) -> NDArray[np.floating[Any]]:
-        """The centers in C order, whatever a user or an unpickler has put in `cluster_centers_`."""
-        return np.ascontiguousarray(self.cluster_centers_)
-
-    def _transform(self, points: "Points") -> NDArray[np.floating[Any]]:
-        from fastkmeans import solver
-
-        return solver.transform(points, self._centers(), n_threads=self.n_threads)
+    Examples
+    --------
+    >>> from fastkmeans import k_means
+    >>> X = [[1.0, 2.0], [1.0, 4.0], [1.0, 0.0], [10.0, 2.0], [10.0, 4.0], [10.0, 0.0]]
+    >>> centers, labels, inertia = k_means(X, 2, init=[[9.0, 2.0], [0.0, 2.0]])
+    >>> centers
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> labels, inertia
+    (array([1, 1, 1, 0, 0, 0], dtype=int32), 16.0)
+    """
+    model = KMeans(
+        n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        verbose=verbose,
+        tol=tol,
+        random_state=random_state,
+        copy_x=copy_x,
+        algorithm=algorithm,
+        n_threads=n_threads,
+        refine=refine,
+        metric=metric,
+        callback=callback,
+    ).fit(X, sample_weight=sample_weight)
+    result = (model.cluster_centers_, model.labels_, model.inertia_)
+    return (*result, model.n_iter_) if return_n_iter else result

@@ -7,13 +7,18 @@ there is one table.
 
 from collections.abc import Callable, Sized
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastkmeans.base import Estimator, warn_user
 
+if TYPE_CHECKING:
+    from fastkmeans.points import Points
+
 INITS = ("k-means++", "k-means||", "random")
+METRICS = ("euclidean", "cosine")
 MANY_RUNS = 10  # for n_init="auto" where a single start is likely to be a poor one
 
 
@@ -56,6 +61,7 @@ def _is_random_state(value: object) -> bool:
 
 
 _COUNT = "an int in the range [1, inf)"
+_NATURAL = "an int in the range [0, inf)"
 _BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
 
 # name of a parameter -> whether a value is allowed, and how an error describes the allowed ones
@@ -72,7 +78,17 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         " 'numpy.random.Generator', an instance of 'numpy.random.SeedSequence' or None",
     ),
     "copy_x": (is_bool, _BOOL),
+    "batch_size": (lambda v: is_int(v, 1), _COUNT),
+    "compute_labels": (is_bool, _BOOL),
+    "max_no_improvement": (lambda v: v is None or is_int(v, 0), f"{_NATURAL} or None"),
+    "init_size": (lambda v: v is None or is_int(v, 1), f"{_COUNT} or None"),
+    "reassignment_ratio": (lambda v: is_real(v, 0.0), "a float in the range [0.0, inf)"),
     "refine": (lambda v: v is None or (isinstance(v, str) and v == "swap"), "a str among {'swap'} or None"),
+    "metric": (
+        lambda v: isinstance(v, str) and v in METRICS,
+        f"a str among {{{', '.join(map(repr, METRICS))}}}",
+    ),
+    "callback": (lambda v: v is None or callable(v), "a callable or None"),
     "n_threads": (lambda v: v is None or (is_int(v, 1) and not is_bool(v)), f"None or {_COUNT}"),
 }
 
@@ -108,8 +124,17 @@ def check_parameters(estimator: Estimator, **options: tuple[str, ...]) -> None:
             )
 
 
-def number_of_runs(init: Any, n_init: Any, estimator_name: str) -> int:
+def number_of_runs(init: Any, n_init: Any, estimator_name: str, many: int = MANY_RUNS) -> int:
     """How many runs checked values of `init` and `n_init` ask for.
+
+    Parameters
+    ----------
+    init, n_init
+        Checked values of these parameters.
+    estimator_name : str
+        What the warning calls the estimator.
+    many : int
+        What 'auto' means for random rows and a callable.
 
     Returns
     -------
@@ -118,7 +143,7 @@ def number_of_runs(init: Any, n_init: Any, estimator_name: str) -> int:
     """
     explicit = is_array_like(init)
     if isinstance(n_init, str):
-        return 1 if explicit or (isinstance(init, str) and init != "random") else MANY_RUNS
+        return 1 if explicit or (isinstance(init, str) and init != "random") else many
     if explicit and n_init != 1:
         warn_user(
             f"Explicit initial center position passed: performing only one init in {estimator_name} instead of"
@@ -158,3 +183,67 @@ def seed_sequence(random_state: Any) -> np.random.SeedSequence:
             random_state = np.random.mtrand._rand  # what np.random.seed seeds, and scikit-learn draws from
         words = random_state.randint(2**32, size=4, dtype=np.uint32)
     return np.random.SeedSequence([int(word) for word in words])
+
+
+def rows_of(X: Any, rows: NDArray[np.intp] | None) -> Any:
+    """Some rows of the user's data, in its container, for a callable `init` to be called with; None means all."""
+    if rows is None:
+        return X
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    if isinstance(X, list | tuple):
+        return [X[i] for i in rows]
+    if hasattr(X, "tocsr"):
+        X = X.tocsr()  # not every sparse format has rows
+    return X.take(rows) if hasattr(X, "column_names") else X[rows]  # a table of pyarrow, or what has indices
+
+
+def checked_init(init: Any, points: "Points", n_clusters: int, estimator_name: str) -> Any:
+    """`init` as the solver wants it: a name, a checked array, or a callable whose result is checked as an array is."""
+    if isinstance(init, str):
+        return init
+    if is_array_like(init):
+        return _starting_centers(init, points, n_clusters, estimator_name)
+
+    def checked(X: Any, n_clusters: int, random_state: Any = None) -> NDArray[np.floating[Any]]:
+        given = init(X, n_clusters, random_state=random_state)
+        return _starting_centers(given, points, n_clusters, estimator_name)
+
+    return checked
+
+
+def _starting_centers(init: Any, points: "Points", n_clusters: int, estimator_name: str) -> NDArray[np.floating[Any]]:
+    """A checked copy of `init` as the solver wants it: (n_clusters, n_features), C order, the centers' dtype."""
+    from fastkmeans.points import as_points, raise_nonfinite, raise_overflow
+
+    given = as_points(init, name="init", estimator=estimator_name)
+    if given.sparse is not None:
+        raise TypeError("init is sparse, and centers are dense: pass init.toarray().")
+    shape = (given.n_samples, given.n_features)
+    if given.n_samples != n_clusters:
+        raise ValueError(
+            f"The shape of the initial centers {shape} does not match the number of clusters {n_clusters}."
+        )
+    if given.n_features != points.n_features:
+        raise ValueError(
+            f"The shape of the initial centers {shape} does not match the number of features of the data"
+            f" {points.n_features}."
+        )
+    values = given.take(np.arange(given.n_samples))
+    if not np.isfinite(values).all():
+        raise_nonfinite(given, estimator_name)
+    with np.errstate(over="ignore"):
+        centers = np.array(values, dtype=points.center_dtype, order="C")
+    if not np.isfinite(centers).all():
+        row, column = np.argwhere(~np.isfinite(centers))[0]
+        raise ValueError(
+            f"init holds {values[row, column]} in row {row}, column {column}, which is too large for the centers'"
+            f" dtype {points.center_dtype}. Give the data as float64, or scale both down."
+        )
+    largest = np.abs(values).max(axis=0)
+    with np.errstate(over="ignore"):
+        overflows = not np.isfinite((4.0 * largest * largest).sum())  # the bound that the data has to keep
+    if overflows:
+        column = int(largest.argmax())
+        raise_overflow(given, column, float(largest[column]), estimator_name)
+    return centers

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import threads
+from . import sparse_passes, threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
-from .kernels import canonical, exact, filtered, integer, lloyd, parallel, simd
+from .kernels import canonical, exact, filtered, integer, lloyd, parallel, plane, simd
 
 PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
@@ -95,6 +95,9 @@ class Packed:
         if self.orientation == "plain" or is_small(data, k):
             self.orientation = "plain"
             return
+        if self.orientation == "plane":
+            self.plane = plane_between(data, centers)
+            return
         self.width = simd.lane_width()
         self.frame = Frame(data, centers, single)
         n_groups = -(-k // self.width)
@@ -115,9 +118,23 @@ class Packed:
             )
 
 
+def plane_between(data: Data, centers: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The middle of two centers, their difference, and the error of kernels.plane for all rows of positive weight.
+
+    What is added over features here only bounds errors, and is doubled.
+    """
+    c0, c1 = centers.astype(np.float64)
+    middle, across = 0.5 * c0 + 0.5 * c1, c1 - c0
+    reach = data.largest + np.maximum(np.abs(c0), np.abs(c1))
+    unit = 2.0**-53
+    with np.errstate(over="ignore"):
+        roundings = (data.d + 8) * unit * float((np.abs(across) * reach).sum() + (reach * reach).sum())
+    return middle, across, 2.0 * roundings + (data.d + 8) * 2.0**-1070
+
+
 def is_small(data: Data, k: int) -> bool:
     """Whether plain loops serve a pass best (to the same bits)."""
-    return simd.is_native() and float(data.n) * data.d * (k + 16) < PLAIN_WORK
+    return simd.is_native() and float(data.n) * data.density * (k + 16) < PLAIN_WORK
 
 
 def duplicates(centers: NDArray[Any]) -> NDArray[np.uint8]:
@@ -156,6 +173,7 @@ class Sums:
         # several lanes have sums of their own while those are small; one lane adds to the whole, and so do lanes that
         # own clusters, in a second visit of the rows that changed
         self.owned = not common or (n_lanes > 1 and n_lanes * self.total.nbytes > budget)
+        self.owned = self.owned or data.points.sparse is not None
         self.buffered = n_lanes > 1 and not self.owned
         self.lane_sums, self.lane_weights = whole, self.weights.reshape(1, -1)
         if self.buffered:
@@ -192,11 +210,6 @@ class Sums:
             (self.touched,), numbered=True,
         )  # fmt: skip
 
-    def feature_totals(self) -> list[int]:
-        """Per feature, the exact sum over all rows."""
-        columns = self.total.sum(axis=0)  # digits below 2**32 times k clusters: no overflow
-        return [sum(int(columns[t, j]) << (32 * t) for t in range(self.digits)) for j in range(self.total.shape[2])]
-
     def cluster_total(self, c: int, j: int) -> int:
         return sum(int(self.total[c, t, j]) << (32 * t) for t in range(self.digits))
 
@@ -220,7 +233,7 @@ def lane_buffers(sums: Sums | None, n_lanes: int) -> tuple[NDArray[Any], NDArray
 
 
 def pass_lanes(data: Data, k: int) -> int:
-    return data.lanes(float(data.n) * data.d * (k + 16), data.n)
+    return data.lanes(float(data.n) * data.density * (k + 16), data.n)
 
 
 def patience(d: int, k: int) -> float:
@@ -255,12 +268,17 @@ def assign(
 ) -> Counts:
     """Label every row with its nearest center, and move the rows whose label changed between the sums.
 
-    labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops serve this pass.
+    labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops or the kernel for two
+    centers serve this pass, or rows are compressed.
     """
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
     packed: dict[bool, Packed] = {}
     counts = np.zeros((n_lanes, 4), np.int64)
+    if data.points.sparse is not None:
+        lanes = 1 if is_small(data, k) else simd.lane_width()
+        sparse_passes.assign(data, centers, duplicates(centers), labels, sums, lanes, counts)
+        return _counted(counts)
     largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned
     private = (*lane_buffers(sums, n_lanes), counts)
@@ -276,8 +294,11 @@ def assign(
         taken: tuple[Any, ...] = (lloyd.NOTHING, NO_CENTERS, NO_VALUES)
         if measure is not None:
             taken = (measure.kind, measure.centers, measure.values[lo:hi])
-        if p.orientation == "plain":
-            shared: tuple[Any, ...] = (*head, p.grouped, k, *tail)
+        if p.orientation == "plane":
+            shared: tuple[Any, ...] = (*head, *p.plane, centers.astype(np.float64, copy=False), *tail)
+            threads.share(n_lanes, plane.plane_parallel, plane.plane_lane, shared, private)
+        elif p.orientation == "plain":
+            shared = (*head, p.grouped, k, *tail)
             threads.share(n_lanes, parallel.plain_parallel, lloyd.plain_lane, shared, private)
         else:
             f = p.frame
@@ -317,8 +338,12 @@ def assign(
             if before is not None:
                 sums.move_owned(data, rows, before, part, weights)
             sums.settle()
-    if measure is not None and not any(p.orientation == "plain" for p in packed.values()):
+    if measure is not None and not any(p.orientation in ("plain", "plane") for p in packed.values()):
         measure.largest = float(largest_sq.max())
+    return _counted(counts)
+
+
+def _counted(counts: NDArray[np.int64]) -> Counts:
     threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
     total = counts.sum(axis=0)
     return Counts(int(total[lloyd.CHANGED]), int(total[lloyd.DECIDED]), int(total[filtered.REFINED]))
@@ -378,6 +403,8 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
 
 def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) -> tuple[NDArray[np.float64], float]:
     """Canonical squared distance of every row to the center of its label, and the largest that has weight."""
+    if data.points.sparse is not None:
+        return sparse_passes.own_distances(data, centers, labels, simd.lane_width() == 1 or is_small(data, 1))
     out = np.empty(data.n)
     n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
     largest = np.zeros((n_lanes, 1))
@@ -417,20 +444,28 @@ def inertia(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], measur
 
 def mean_of_rows(data: Data, sums: Sums) -> NDArray[np.float64]:
     """The weighted mean of all rows, rounded to float64 once."""
-    float64 = np.dtype(np.float64)
-    return np.array(
-        [
-            round_ratio(total, data.total_weight, int(exponent), float64)
-            for total, exponent in zip(sums.feature_totals(), data.grid.exponent, strict=True)
-        ]
-    )
+    digits = sums.total.sum(axis=0, keepdims=True)  # digits below 2**32 times k clusters: no overflow
+    for t in range(sums.digits - 1):
+        carry = digits[:, t] >> 32
+        digits[:, t] -= carry << 32
+        digits[:, t + 1] += carry
+    weights = np.array([data.total_weight], np.int64)
+    means, doubtful = np.zeros((1, data.d)), np.empty(data.d, np.int64)
+    count = exact.divide_sums(digits, weights, data.grid.unscale, np.ones(1, np.uint8), False, means, doubtful)
+    for j in doubtful[:count]:
+        total = sum(int(digit) << (32 * t) for t, digit in enumerate(digits[0, :, j]))
+        means[0, j] = round_ratio(total, data.total_weight, int(data.grid.exponent[j]), np.dtype(np.float64))
+    return means[0]
 
 
 def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Euclidean distances of all rows to all centers, by differences in float64."""
     k, d = centers.shape
-    grouped = canonical.group_centers(centers)
     out = np.empty((data.n, k), dtype)
+    if data.points.sparse is not None:
+        sparse_passes.distances(data, centers, out)
+        return out
+    grouped = canonical.group_centers(centers)
     n_lanes = data.lanes(4.0 * data.n * d * k, data.n)
     plain = simd.lane_width() == 1
     for lo, hi, rows in data.ranges(6.0 * d * k):

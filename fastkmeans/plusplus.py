@@ -476,14 +476,14 @@ class Seeding:
 
 def greedy(
     data: Data, n_clusters: int, n_candidates: int | None, stream: Stream, first: int,
-    tell: Callable[[str], object] | None = None,
+    tell: Callable[[str], object] | None = None, kind: type[Seeding] = Seeding,
 ) -> Seeding:  # fmt: skip
     """Choose rows by greedy k-means++, the first one being given; there may be fewer than `n_clusters`.
 
-    tell: called with a line of progress now and then.
+    tell: called with a line of progress now and then; kind: of rows in full, or of compressed ones.
     """
     if n_candidates is None:
         n_candidates = 2 + int(math.log(n_clusters))
-    seeding = Seeding(data, n_clusters, n_candidates, stream, first, tell)
+    seeding = kind(data, n_clusters, n_candidates, stream, first, tell)
     seeding.run()
     return seeding

@@ -3,8 +3,8 @@
 `as_points` accepts any two-dimensional array-like and returns `Points`, from which the rest of the library takes rows.
 Arrays that the kernels can read as they lie are handed on as read-only views; everything else (swapped bytes, unaligned
 memory, long doubles, Python objects, data frames of several blocks) is converted a few megabytes at a time. All errors
-about the data are raised here or through here, with the first offending row and column. `arrays`, `cells`, `frames` and
-`weights` are the other parts of the edge.
+about the data are raised here or through here, with the first offending row and column. `arrays`, `cells`, `frames`,
+`sparse` and `weights` are the other parts of the edge.
 
 Finiteness is the one thing not checked on the way in: the first kernel that reads all rows sees it at no cost, and
 calls `raise_nonfinite`.
@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastkmeans.arrays import as_array, check_mask, check_rank, check_size
 from fastkmeans.cells import first_not_real, place, raise_missing, raise_not_real, to_floats
 from fastkmeans.frames import Column, Frame, Key, open_frame
+from fastkmeans.sparse import Csr, is_sparse, open_csr
 from fastkmeans.weights import Weights, as_weights, weight_grid
 
 __all__ = [
@@ -60,6 +61,8 @@ class Points:
     direct : ndarray of shape (n_samples, n_features), or None
         A read-only view of the user's memory, in native byte order, aligned, of dtype bool, i1 to i8, u1 to u8, f4 or
         f8, with any strides; None if the data must be converted to be read.
+    sparse : Csr, or None
+        The same rows in compressed form, if the user gave them so; `ranges` and `take` make them dense.
     name : str
         What errors call the data.
     """
@@ -74,6 +77,7 @@ class Points:
         "n_samples",
         "name",
         "nbytes",
+        "sparse",
     )
 
     def __init__(
@@ -86,6 +90,7 @@ class Points:
         feature_names: list[str] | None,
         direct: NDArray[Any] | None,
         read: Callable[[Key, NDArray[Any]], None],
+        sparse: Csr | None = None,
     ) -> None:
         self.n_samples, self.n_features = shape
         self.dtype = dtype
@@ -94,6 +99,7 @@ class Points:
         self.nbytes = nbytes
         self.feature_names = feature_names
         self.direct = direct
+        self.sparse = sparse
         self._read = read  # some rows, converted into an array of float32 or float64
 
     def __repr__(self) -> str:
@@ -154,6 +160,27 @@ class Points:
         self._read(key, rows)
         return rows
 
+    def part(self, indices: ArrayLike) -> Points:
+        """Copy some rows in the dtype they have, or that they are converted to.
+
+        Parameters
+        ----------
+        indices : array-like of int, shape (m,)
+            Rows, from 0 to n_samples - 1, in any order.
+
+        Returns
+        -------
+        Points
+        """
+        key = np.asarray(indices, dtype=np.intp)
+        if self.sparse is not None:
+            return _points_of_csr(self.sparse.subset(key), self.center_dtype, self.name)
+        if self.direct is not None:
+            return _points_of_array(np.take(self.direct, key, axis=0), self.name, self.feature_names)
+        rows = np.empty((len(key), self.n_features), dtype=self.center_dtype)
+        self._read(key, rows)
+        return _points_of_array(rows, self.name, self.feature_names)
+
     def first_nonfinite(self) -> tuple[int, int, float] | None:
         """Find the first NaN or infinity, row by row.
 
@@ -192,8 +219,9 @@ def as_points(X: Any, *, name: str = "X", estimator: object = None) -> Points:
     ----------
     X : array-like of shape (n_samples, n_features)
         An array of any real dtype, order, strides, alignment and byte order, read-only or not; a memory map; a data
-        frame of pandas, polars or pyarrow; a list of rows; an array of Python numbers; anything with ``__array__`` or a
-        buffer. It is never written. Lists are converted once, all else is read where it lies.
+        frame of pandas, polars or pyarrow; a sparse matrix or array; a list of rows; an array of Python numbers;
+        anything with ``__array__`` or a buffer. It is never written. Lists, and sparse formats other than CSR, are
+        converted once, all else is read where it lies.
     name : str
         What errors call the data.
     estimator : object, optional
@@ -210,7 +238,7 @@ def as_points(X: Any, *, name: str = "X", estimator: object = None) -> Points:
         missing values. The first offending row and column are named. NaN and infinity are not looked for: see
         `Points.first_nonfinite`.
     TypeError
-        If the data is sparse, a cell holds an object that is no number, or only some column names are text.
+        If a cell holds an object that is no number, or only some column names are text.
 
     Examples
     --------
@@ -229,11 +257,10 @@ def as_points(X: Any, *, name: str = "X", estimator: object = None) -> Points:
     frame = open_frame(X, name)
     if frame is not None:
         return _points_of_frame(frame, name, estimator)
-    if hasattr(X, "nnz") and (hasattr(X, "toarray") or hasattr(X, "todense")):
-        raise TypeError(
-            f"Sparse data is not supported yet, and {name} is a sparse {type(X).__name__}: if it fits into memory, "
-            f"pass {name}.toarray()."
-        )
+    if is_sparse(X):
+        csr = open_csr(X, name, center_dtype_of)
+        check_size(csr.shape, estimator)
+        return _points_of_csr(csr, csr.data.dtype, name)
     array = as_array(X, name)
     if array.dtype.kind == "c":
         raise ValueError(
@@ -275,6 +302,12 @@ def _points_of_array(array: NDArray[Any], name: str, names: list[str] | None) ->
     shape = (view.shape[0], view.shape[1])
     direct = view if is_direct else None
     return Points(shape, dtype, name=name, nbytes=array.nbytes, feature_names=names, direct=direct, read=read)
+
+
+def _points_of_csr(csr: Csr, dtype: np.dtype[Any], name: str) -> Points:
+    return Points(
+        csr.shape, dtype, name=name, nbytes=csr.nbytes, feature_names=None, direct=None, read=csr.read, sparse=csr
+    )
 
 
 def _points_of_frame(frame: Frame, name: str, estimator: object) -> Points:
@@ -412,12 +445,12 @@ def check_features(
         _check_names(names, list(feature_names_in))
     elif names is not None:
         warnings.warn(
-            f"{points.name} has feature names, but {estimator_name} was fitted without feature names", stacklevel=3
+            f"{points.name} has feature names, but {estimator_name} was fitted without feature names", stacklevel=4
         )
     elif feature_names_in is not None:
         warnings.warn(
             f"{points.name} does not have valid feature names, but {estimator_name} was fitted with feature names",
-            stacklevel=3,
+            stacklevel=4,
         )
     if points.n_features != n_features_in:
         raise ValueError(

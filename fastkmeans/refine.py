@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import passes, threads
+from . import passes, sparse_passes, threads
 from .data import Data, round_ratio
 from .kernels import lloyd, parallel
 from .passes import Sums
-from .points import as_points
 
 if TYPE_CHECKING:
     from .solver import Run, Solver
@@ -81,8 +80,7 @@ def sample(data: Data, step: int) -> Sample:
         weights = np.ldexp(data.weights[rows].astype(np.float64), data.unit_exponent)
         if not weights.any():
             return whole
-    points = as_points(data.points.take(rows).astype(data.points.center_dtype, copy=False))
-    part = Data(points, weights, data.n_threads)
+    part = Data(data.points.part(rows), weights, data.n_threads)
     share = round_ratio(data.total_weight, part.total_weight, data.unit_exponent - part.unit_exponent, FLOAT64)
     return Sample(part, step, float(share))
 
@@ -109,6 +107,8 @@ def refine(solver: Solver, run: Run, some: Sample | None = None) -> tuple[Run, S
         fewest = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * len(run.centers))
         some = sample(solver.data, max(1, solver.data.n // fewest))
     for _ in range(MOST_ROUNDS):
+        if solver.stopped:
+            break
         cuts = some.splits(run.centers, some.labels(run.labels))
         start = swapped(run, cuts)
         again = None if start is None else solver.run(start)
@@ -205,6 +205,15 @@ def splits(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) -> Spli
 
 def _move(data: Data, old: NDArray[np.int32], new: NDArray[np.int32], sums: Sums, n_lanes: int) -> None:
     touched = np.zeros((n_lanes, len(sums.weights)), np.uint8)
+    if data.points.sparse is not None:
+        for lo, hi, compressed in data.sparse_ranges(16.0 * data.density):
+            sparse_passes.move(
+                data, compressed, old[lo:hi], new[lo:hi], data.weights_of(lo, hi), sums.lane_sums[0],
+                sums.lane_weights[0], touched,
+            )  # fmt: skip
+        sums.touched[0] |= touched.any(axis=0)
+        sums.settle()
+        return
     for lo, hi, rows in data.ranges(16.0 * data.d):
         shared: tuple[Any, ...] = (
             rows,

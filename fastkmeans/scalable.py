@@ -23,7 +23,6 @@ from .draws import Stream
 from .kernels import gains as kernels
 from .kernels import lloyd, parallel_seeding, philox
 from .plusplus import Frozen
-from .points import as_points
 
 ROUNDS = 5
 OVERSAMPLING = 2.0
@@ -56,8 +55,12 @@ class Candidates:
         centers = data.points.take(rows)
         labels = np.full(data.n, -1, np.int32)
         measure = passes.Measure(data, centers, lloyd.TO_LABEL)
-        if passes.Packed(data, centers, True).orientation != "plain":
+        if data.points.sparse is not None:
+            passes.assign(data, centers, labels)
+            measure.values, _ = passes.own_distances(data, centers, labels)
+        elif passes.Packed(data, centers, False).orientation not in ("plain", "plane"):
             passes.assign(data, centers, labels, measure=measure)
+        if labels[0] >= 0:
             nearer = measure.values < self.nearest_sq
             self.labels[nearer] = first + labels[nearer]
             np.minimum(self.nearest_sq, measure.values, out=self.nearest_sq)
@@ -141,6 +144,5 @@ def scalable_rows(
             tell(f"Seeding: {turn} of {ROUNDS} rounds, {len(found.rows)} candidates.")
     if len(found.rows) <= n_clusters:
         return found.rows.tolist()
-    X = data.points.take(found.rows).astype(data.points.center_dtype)
-    candidates = Data(as_points(X), found.weights(), data.n_threads)
+    candidates = Data(data.points.part(found.rows), found.weights(), data.n_threads)
     return found.rows[choose(candidates, n_clusters, stream)].tolist()

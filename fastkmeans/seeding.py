@@ -61,8 +61,9 @@ def initial_centers(
         found.settle()
         seeds = data.points.take(rows)
         centers = seeds.astype(dtype)
-        # labels are of the rows themselves: where the center dtype rounds them they say nothing
-        return Start(centers, found.labels if (centers == seeds).all() else None)
+        # labels are of the rows themselves: where the center dtype, or unit length, changes them they say nothing
+        known = data.points.sparse is None and not data.cosine and bool((centers == seeds).all())
+        return Start(centers, found.labels if known else None)
     if init == "k-means||":
         rows = parallel_rows(data, n_clusters, stream, seed, tell)
     else:
@@ -149,9 +150,14 @@ def plusplus(
     if brief.serves(data, n_clusters):
         found = brief.BriefSeeding(data, n_clusters, n_candidates, stream, by_weight.draw())
     else:
-        from .plusplus import greedy  # its kernels take time to load
+        from .plusplus import Seeding, greedy  # the kernels take time to load
 
-        found = greedy(data, n_clusters, n_candidates, stream, by_weight.draw(), tell)
+        kind = Seeding
+        if data.points.sparse is not None:
+            from .sparse_plusplus import SparseSeeding
+
+            kind = SparseSeeding
+        found = greedy(data, n_clusters, n_candidates, stream, by_weight.draw(), tell, kind)
     rows = found.rows_chosen()
     return rows + [by_weight.draw() for _ in range(n_clusters - len(rows))], found
 

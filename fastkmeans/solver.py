@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import passes, seeding
+from . import cosine, passes, seeding
 from . import refine as swaps
 from .bounded import Assigner
 from .data import Data, RowSum, round_ratio
@@ -55,6 +55,36 @@ class Iteration(NamedTuple):
     algorithm: str
 
 
+class Progress(NamedTuple):
+    """What a callback is told after every iteration.
+
+    Attributes
+    ----------
+    restart : int
+        Counted from 0.
+    iteration : int
+        Of this restart, counted from 1; with swap moves it goes on counting.
+    inertia : float
+        Weighted sum of squared distances to the centers the iteration started with.
+    shift : float
+        Sum over clusters of the squared distance a center moved.
+    changed : int
+        Rows of positive weight whose label changed.
+    algorithm : str
+        "lloyd" or "elkan".
+    seconds : float
+        What the iteration took.
+    """
+
+    restart: int
+    iteration: int
+    inertia: float
+    shift: float
+    changed: int
+    algorithm: str
+    seconds: float
+
+
 class FitResult(NamedTuple):
     centers: NDArray[Any]
     labels: NDArray[np.int32]
@@ -81,12 +111,21 @@ class Run(NamedTuple):
 class Solver:
     """The data of a fit and what its restarts share."""
 
-    def __init__(self, data: Data, *, algorithm: str, max_iter: int, tol: float, verbose: int) -> None:
+    def __init__(
+        self, data: Data, *, algorithm: str, max_iter: int, tol: float, verbose: int,
+        callback: Callable[[Progress], object] | None = None, limit: float | None = None,
+    ) -> None:  # fmt: skip
         self.data = data
         self.algorithm = algorithm
         self.max_iter = max_iter
         self.tol = tol
         self.verbose = verbose
+        self.callback = callback
+        self.limit = limit  # squared shift at which a run stops, and no history is kept; None: by tol and variance
+        self.distances: tuple[NDArray[np.float64], float] | None = None  # of the last run with such a limit
+        self.restart = 0
+        self.iterations = 0  # of this restart, whatever runs it is made of
+        self.stopped = False  # by the callback: no further iteration is made
         self.mean: NDArray[np.float64] | None = None  # of all rows
         self.scatter: float | None = None  # weighted sum of squared distances to the mean
 
@@ -97,6 +136,8 @@ class Solver:
         no distances then; all else is the same.
         """
         data = self.data
+        if data.cosine:
+            centers = cosine.unit_rows(centers, centers)
         k = len(centers)
         labels = np.full(data.n, -1, np.int32)
         sums = Sums(data, k, passes.pass_lanes(data, k))
@@ -107,7 +148,8 @@ class Solver:
         reason = "Stopped at iteration {}: max_iter={} reached."
         for t in range(1, self.max_iter + 1):
             start = time.perf_counter()
-            if t == 2 and self.scatter is None and self.mean is not None:  # not needed before: taken in passing
+            wanted = t == 2 and self.limit is None and self.scatter is None  # not needed before: taken in passing
+            if wanted and self.mean is not None:
                 to_mean = Measure(data, self.mean.reshape(1, -1), lloyd.TO_FIRST)
                 done = assigner.assign(centers, labels, sums, to_mean)
                 self.scatter = self._scatter(self.mean, to_mean)
@@ -116,6 +158,9 @@ class Solver:
             else:
                 done = assigner.assign(centers, labels, sums)
             new = passes.update_centers(data, sums, centers, means)
+            if data.cosine:
+                of_rows = sums.weights > 0
+                new[of_rows] = cosine.unit_rows(means[of_rows], centers[of_rows])
             strict = t > 1 and done.changed == 0  # the sums, and so the centers, are what they were
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
             if self.mean is None:
@@ -126,30 +171,41 @@ class Solver:
             step = Iteration(np.nan, shift, done.changed, n_refilled, seconds, done.evaluated, done.algorithm)
             steps.append((below, step))
             if self.verbose:
-                value = max(self._scatter(self.mean) - below, 0.0)
+                value = self._inertia(below)
                 print(f"Iteration {t}, inertia {value}, {done.algorithm}, {done.evaluated:.1%} of distances computed.")
             centers = new
+            self.iterations += 1
+            if self.callback is not None:
+                value = self._inertia(below)
+                at = (self.restart, self.iterations, value)
+                self.stopped = bool(self.callback(Progress(*at, shift, done.changed, done.algorithm, seconds)))
             if strict:
                 converged = True
                 reason = "Converged at iteration {}: strict convergence."
                 break
-            limit = 0.0
-            if self.tol > 0.0:
+            limit = 0.0 if self.limit is None else self.limit
+            if self.limit is None and self.tol > 0.0:
                 limit = self.tol * (self._scatter(self.mean) / self._total_weight() / data.d)
             if shift <= limit:
                 converged = True
                 reason = f"Converged at iteration {{}}: center shift {shift} within tolerance {limit}."
                 break
+            if self.stopped:
+                reason = "Stopped at iteration {}: the callback said so."
+                break
         if self.verbose:
             print(reason.format(t, self.max_iter))
         to_label: Measure | None = None
         if not strict:
-            to_label = Measure(data, centers, lloyd.TO_LABEL)
+            to_label = None if self.limit is not None else Measure(data, centers, lloyd.TO_LABEL)
             assigner.assign(centers, labels, sums, to_label, last=True)
-        total = passes.inertia(data, centers, labels, to_label)
-        assert self.mean is not None
-        scatter = self._scatter(self.mean)
-        history = [step._replace(inertia=max(scatter - below, 0.0)) for below, step in steps]
+        if self.limit is not None:
+            self.distances = passes.own_distances(data, centers, labels)
+            inertia = passes.row_sum(data, *self.distances)
+            return Run(centers, labels, inertia, t, converged, [], self._cluster_weights(sums))
+        total = measured(data, passes.inertia(data, centers, labels, to_label))
+        labels_nowhere(data, labels)
+        history = [step._replace(inertia=self._inertia(below)) for below, step in steps]
         return Run(centers, labels, total, t, converged, history, self._cluster_weights(sums))
 
     def _scatter(self, mean: NDArray[np.float64], measure: Measure | None = None) -> float:
@@ -157,6 +213,12 @@ class Solver:
             nowhere = np.zeros(self.data.n, np.int32)
             self.scatter = passes.inertia(self.data, mean.reshape(1, -1), nowhere, measure).value
         return self.scatter
+
+    def _inertia(self, below: float) -> float:
+        """The inertia that lies so far below the scatter."""
+        assert self.mean is not None
+        inertia = max(self._scatter(self.mean) - below, 0.0)
+        return 0.5 * inertia + self.data.lost.value if self.data.cosine else inertia
 
     def _total_weight(self) -> float:
         data = self.data
@@ -182,6 +244,24 @@ class Solver:
             new[empty[filled]] = row
             filled += 1
         return filled
+
+
+def measured(data: Data, total: RowSum) -> RowSum:
+    """The inertia, from the sum of squared distances: of directions half of that, and one for every row of zeros."""
+    return total._replace(exponent=total.exponent - 1) + data.lost if data.cosine else total
+
+
+def check_directions(data: Data, centers: NDArray[Any]) -> None:
+    """Refuse starting centers without a direction, where rows are compared by that."""
+    if data.cosine and not centers.any(axis=1).all():
+        row = int(centers.any(axis=1).argmin())
+        raise ValueError(f"init is all zeros in row {row}, which has no direction: metric='cosine' can't use it.")
+
+
+def labels_nowhere(data: Data, labels: NDArray[np.int32]) -> None:
+    """Give rows that have no direction the label 0."""
+    if isinstance(data.points, cosine.Directions):
+        labels[data.points.nowhere] = 0
 
 
 def farthest_distinct(points: Points, values: NDArray[np.float64], count: int) -> list[NDArray[np.float64]]:
@@ -224,6 +304,7 @@ def fit(
     n_threads: int | None = None,
     user_X: Any = None,
     refine: str | None = None,
+    callback: Callable[[Progress], object] | None = None,
 ) -> FitResult:
     """Cluster the rows of `points`: the best of `n_init` restarts by exact inertia, the first on a tie.
 
@@ -246,17 +327,21 @@ def fit(
         Handed to a callable init.
     refine : "swap" or None
         Whether every restart ends with swap moves: see `fastkmeans.refine`.
+    callback : callable or None
+        Called after every iteration; what it returns, if true, ends the fit with what there is.
 
     Returns
     -------
     FitResult
     """
     data = Data(points, sample_weight, n_threads, estimator="KMeans")
-    solver = Solver(data, algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose)
+    solver = Solver(data, algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose, callback=callback)
     best: Run | None = None
     best_restart = 0
     for restart, child in enumerate(seed.spawn(n_init)):
+        solver.restart, solver.iterations = restart, 0
         start = seeding.initial_centers(data, n_clusters, init, child, user_X, print if verbose else None)
+        check_directions(data, start.centers)
         if verbose:
             print("Initialization complete")
         run = solver.run(*start)
@@ -264,6 +349,8 @@ def fit(
             run, _ = swaps.refine(solver, run)
         if best is None or run.inertia.exact < best.inertia.exact:
             best, best_restart = run, restart
+        if solver.stopped:
+            break
     assert best is not None
     return FitResult(
         best.centers, best.labels, best.inertia.value, best.n_iter, best.converged, best.history, best.cluster_weights,
@@ -279,6 +366,7 @@ def predict(points: Points, centers: NDArray[Any], *, n_threads: int | None = No
 def _labels(data: Data, centers: NDArray[Any]) -> NDArray[np.int32]:
     labels = np.full(data.n, -1, np.int32)
     passes.assign(data, centers, labels)
+    labels_nowhere(data, labels)
     return labels
 
 
@@ -287,10 +375,15 @@ def score(
 ) -> float:
     """Inertia of the rows under these centers."""
     data = Data(points, sample_weight, n_threads)
-    return passes.inertia(data, centers, _labels(data, centers)).value
+    return measured(data, passes.inertia(data, centers, _labels(data, centers))).value
 
 
 def transform(points: Points, centers: NDArray[Any], *, n_threads: int | None = None) -> NDArray[Any]:
-    """Euclidean distance of every row to every center, (n_samples, n_clusters)."""
+    """Euclidean distance of every row to every center, (n_samples, n_clusters); of directions, 1 - cosine."""
     dtype = np.promote_types(points.center_dtype, centers.dtype)
-    return passes.distances(Data(points, None, n_threads), centers, dtype)
+    distances = passes.distances(Data(points, None, n_threads), centers, dtype)
+    if isinstance(points, cosine.Directions):
+        distances *= distances
+        distances *= 0.5
+        distances[points.nowhere] = 1.0
+    return distances

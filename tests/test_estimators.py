@@ -69,6 +69,8 @@ def test_signature_is_scikit_learns_and_then_ours():
     assert [(p.name, p.default, p.kind) for p in ours[len(theirs) :]] == [
         ("n_threads", None, inspect.Parameter.KEYWORD_ONLY),
         ("refine", None, inspect.Parameter.KEYWORD_ONLY),
+        ("metric", "euclidean", inspect.Parameter.KEYWORD_ONLY),
+        ("callback", None, inspect.Parameter.KEYWORD_ONLY),
     ]
     for name in ("fit", "fit_predict", "fit_transform", "predict", "score", "transform", "get_feature_names_out"):
         assert list(inspect.signature(getattr(KMeans, name)).parameters) == list(
@@ -674,9 +676,10 @@ def test_pipeline_and_search():
 def test_scikit_learns_own_checks():
     from sklearn.utils.estimator_checks import check_estimator
 
-    shuffled = {
-        "check_sample_weight_equivalence_on_dense_data": "shuffles the rows, and seeding draws them by position"
-    }
+    shuffled = dict.fromkeys(
+        (f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")),
+        "shuffles the rows, and seeding draws them by position",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks hand out data with fewer distinct rows than clusters, and frames
         results = check_estimator(KMeans(3, n_init=2), expected_failed_checks=shuffled, on_skip=None, on_fail=None)
@@ -688,7 +691,7 @@ def test_tags():
     tags = KMeans().__sklearn_tags__()
     assert tags.estimator_type == "clusterer"
     assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]
-    assert not tags.input_tags.sparse
+    assert tags.input_tags.sparse
     assert not tags.target_tags.required
 
 

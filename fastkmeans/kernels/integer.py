@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
 from .jit import kernel
 from .micro import CHUNK, ROWS, block_rows
-from .simd import F32, I32, I64, Loop
+from .simd import F32, I32, I64, Loop, lowest_bit
 
 I16 = ir.IntType(16)
 LIMIT = 46340.0  # the largest integer whose square is below 2**31
@@ -312,18 +312,6 @@ def _reached(typingctx, width, values, o0, threshold):
     return types.int64(width, values, types.int64, types.float32), codegen
 
 
-@intrinsic
-def _lowest_bit(typingctx, bits):
-    """Number of the lowest bit set."""
-
-    def codegen(context, b, signature, args):
-        function_type = ir.FunctionType(I64, [I64, ir.IntType(1)])
-        function = cgutils.get_or_insert_function(b.module, function_type, "llvm.cttz.i64")
-        return b.call(function, [args[0], ir.Constant(ir.IntType(1), 1)])
-
-    return types.int64(types.int64), codegen
-
-
 @kernel
 def list_candidates(width, values, v0, stride, threshold, found):
     """Numbers of the centers whose value reaches the threshold, ascending, into found (int32); returns how many.
@@ -335,7 +323,7 @@ def list_candidates(width, values, v0, stride, threshold, found):
     for c in range(0, stride, step):
         bits = _reached(width, values, v0 + c, threshold)
         while bits != 0:
-            found[count] = c + _lowest_bit(bits)
+            found[count] = c + lowest_bit(bits)
             count += 1
             bits &= bits - 1
     return count

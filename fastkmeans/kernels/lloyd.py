@@ -34,6 +34,7 @@ MANY_TILES = 7  # tiles of centers from which on assign_panel_tiles is faster (m
 FILTER_WORK = 6144  # d * k from which on the integer filter pays for the rounding of rows (measured)
 SWITCH = 48  # features from which on lanes = centers is faster (measured)
 
+PLANE = 8  # features from which on two centers have a kernel of their own (measured)
 CHANGED, DECIDED, BLOCKS = range(3)  # columns of a lane's counters
 NOTHING, TO_LABEL, TO_FIRST = range(3)  # what a pass measures on the way
 
@@ -42,10 +43,10 @@ _forced: list[str] = []
 
 @contextlib.contextmanager
 def force_orientation(name: str) -> Iterator[None]:
-    """Use lanes = "points", lanes = "centers", or these with the "integers" filter inside the block; points need
-    d <= CHUNK, integers a CPU that multiplies pairs of them.  For tests."""
-    if name not in ("points", "centers", "integers"):
-        raise ValueError(f'name must be "points", "centers" or "integers", got {name!r}')
+    """Use lanes = "points", lanes = "centers", these with the "integers" filter, or the "plane" between two centers
+    inside the block; points need d <= CHUNK, integers a CPU that multiplies pairs of them.  For tests."""
+    if name not in ("points", "centers", "integers", "plane"):
+        raise ValueError(f'name must be "points", "centers", "integers" or "plane", got {name!r}')
     _forced.append(name)
     try:
         yield
@@ -60,9 +61,12 @@ def orientation(d: int, k: int, filters: bool = True) -> str:
     can_filter = multiplier() > 0 and d < 10**7  # beyond, the rounding of rows would fill the integers
     if _forced:
         name = _forced[-1]
-        return "centers" if (name == "points" and d > CHUNK) or (name == "integers" and not can_filter) else name
+        cannot = {"points": d > CHUNK, "integers": not can_filter, "plane": k != 2}
+        return "centers" if cannot.get(name, False) else name
     if filters and can_filter and d >= 32 and k >= 48 and d * k >= FILTER_WORK:
         return "integers"
+    if k == 2 and d >= PLANE:
+        return "plane"
     return "points" if d < SWITCH else "centers"
 
 

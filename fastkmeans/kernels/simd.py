@@ -302,6 +302,10 @@ if config.DISABLE_JIT:
     def fetch_ahead(address):
         """As below: nothing to do."""
 
+    def lowest_bit(bits):
+        """As below."""
+        return (int(bits) & -int(bits)).bit_length() - 1
+
 else:
 
     @intrinsic
@@ -341,3 +345,14 @@ else:
             return context.get_dummy_value()
 
         return types.void(types.int64), codegen
+
+    @intrinsic
+    def lowest_bit(typingctx, bits):
+        """Number of the lowest bit set in an int64 other than zero."""
+
+        def codegen(context, b, signature, args):
+            function_type = ir.FunctionType(I64, [I64, ir.IntType(1)])
+            function = cgutils.get_or_insert_function(b.module, function_type, "llvm.cttz.i64")
+            return b.call(function, [args[0], ir.Constant(ir.IntType(1), 1)])
+
+        return types.int64(types.int64), codegen
