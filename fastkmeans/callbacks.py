@@ -1,8 +1,8 @@
 """Callbacks for ``KMeans(callback=...)``: a progress bar, a time limit, a record of what happened.
 
 A callback is any callable that takes one argument, a named tuple ``(restart, iteration, inertia, shift, changed,
-algorithm, seconds)``, and ends the fit by returning True. Those made here notice when a new fit begins, so one can serve
-several fits, one after the other; copies, as scikit-learn's ``clone`` makes them, start afresh.
+algorithm, seconds)``, and ends the fit by returning True. Those made here notice when a new fit begins, so one can
+serve several fits, one after the other; scikit-learn's ``clone`` copies them.
 """
 
 import time
