@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastkmeans import BisectingKMeans, KMeans
-from fastkmeans import hierarchy
+from fastkmeans import BisectingKMeans, KMeans, hierarchy
 
 rng = np.random.default_rng(8)
 MEANS = np.array([[0.0, 0.0], [0.0, 30.0], [100.0, 0.0], [100.0, 25.0]])

@@ -1,4 +1,4 @@
-"""All estimators as scikit-learn's programs see them: its checks, pipelines, searches, containers, routing, notebooks."""
+"""All estimators as scikit-learn's programs see them: checks, pipelines, searches, containers, routing, notebooks."""
 
 import inspect
 import io
@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 
 import joblib
 import numpy as np
@@ -40,8 +41,12 @@ def drawing(estimator):
     return {"check_sample_weight_equivalence_on_dense_data": "seeds draw rows by position (see the test below)"}
 
 
-@pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from `sklearn.base.BaseEstimator`:UserWarning")
-@parametrize_with_checks([kind(3) for kind in ALL], expected_failed_checks=drawing)
+with warnings.catch_warnings():  # the one filter: our classes are no subclasses of scikit-learn's
+    warnings.filterwarnings("ignore", message="Estimator .* does not inherit from `sklearn.base.BaseEstimator`")
+    every_check = parametrize_with_checks([kind(3) for kind in ALL], expected_failed_checks=drawing)
+
+
+@every_check
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -53,7 +58,7 @@ def rows_by_value(data, n_clusters, random_state):
 
 @pytest.mark.parametrize("kind", [KMeans, BisectingKMeans])
 def test_drawing_is_the_only_reason_of_the_expected_failure(kind):
-    """What the check asks, rows repeated and removed by weight and then shuffled, holds from starts that draw nothing."""
+    """What the check asks, rows repeated and removed by weight and then shuffled, holds where nothing is drawn."""
     weights = rng.integers(0, 4, len(X))
     order = rng.permutation(weights.sum())
     repeated = np.repeat(X, weights, axis=0)[order]
