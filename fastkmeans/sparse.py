@@ -172,7 +172,7 @@ class Csr:
         new_columns, new_values = np.empty_like(columns), np.empty(len(values), values.dtype)
         new_starts = np.zeros(len(starts), np.int64)
         values = np.ascontiguousarray(values)
-        count = tidy_rows(starts, columns, values, self.shape[1], new_starts, new_columns, new_values)
+        count = tidy_rows(starts, columns, values, new_starts, new_columns, new_values)
         new_columns, new_values = new_columns[:count], new_values[:count]
         return new_starts, new_columns, np.minimum(new_values, 1) if logical else new_values
 
