@@ -92,7 +92,11 @@ def test_weighted(name, weighting, kind):
         assert_same(matrix.dataset(name).X, matrix.start(name, start), weights, iterations=(2, 3, 300))
 
 
-@pytest.mark.parametrize("storage", [s for s in matrix.STORAGES if "strid" not in s and "negative" not in s])
+STORED = [(kind, s) for kind in ("neighbors", "groups") for s in matrix.STORAGES if "stri" not in s and "neg" not in s]
+STORED += [("runners-up", "F"), ("runners-up", "memmap")]  # each takes long to compile
+
+
+@pytest.mark.parametrize(("kind", "storage"), STORED, indirect=["kind"])
 def test_storages(storage, kind, tmp_path):
     name = "d=65" if kind == "groups" else "blobs32"
     X, start = matrix.dataset(name).X, matrix.start(name, "rows")

@@ -39,7 +39,7 @@ from .micro import CENTERS, PANEL
 from .pack import load_row, panel_norms, panel_size, transpose_columns
 from .simd import F32, I32, I64, Loop, fetch_add, fetch_ahead
 
-ROOM = 1152  # rows that are gathered before they meet the centers
+ROOM = 384  # rows that are gathered before they meet the centers: what they need stays in the second-level cache
 REACH = 4.0  # gaps are kept up to nearly REACH - 1 times the distance to the own center
 
 
