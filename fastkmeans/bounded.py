@@ -1,8 +1,8 @@
 """Bounded passes: the triangle inequality in place of arithmetic, and when that pays.
 
-A bounded pass gives what the dense pass gives, to the bit, and computes less of it.  `GroupBounds` and
-`NeighborBounds` hold the bounds of one run for the two kinds of kernels; `Assigner` decides from pass to pass which
-kind of pass to make.
+A bounded pass gives what the dense pass gives, to the bit, and computes less of it.  `GroupBounds`, `NeighborBounds`
+and `RunnerUpBounds` hold the bounds of one run for the three kinds of kernels; `Assigner` decides from pass to pass
+which kind of pass to make.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 
 from . import passes, threads
 from .data import Data, new_counter
-from .kernels import blocks, bounds, canonical, elkan, hamerly, lloyd, parallel_elkan, simd
+from .kernels import blocks, bounds, canonical, drake, elkan, hamerly, lloyd, parallel_elkan, simd
+from .kernels.micro import CENTERS
 from .passes import Frame, Measure, Sums
 
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
+MOST_RIVALS = 128  # clusters up to which rows that their bounds don't settle meet all of them (few features)
 MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
-GAIN = 0.8  # of a dense pass, which a bounded one must not exceed to be begun with
+STALE = 0.02  # of the typical distance from center to center, by which centers may move before these are taken anew
+GAIN = 0.9  # of a dense pass, which a bounded one must not exceed to be begun with
+LOOK_UP = 2e-9  # seconds to see that a row with a runner-up is settled
+READS = 48.0  # what rows that are not settled cost, in dense passes, per share of the rows whose label changed before
 TINY = 1e-3  # seconds of a dense pass below which nothing is tried: Python alone takes half of that for a bounded one
 SHORT = 0.01  # seconds of a dense pass below which trials wait for pass WAIT: one costs a tenth of such a pass or more
 WAIT = 12
@@ -90,7 +95,7 @@ def rounded_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 class Bounds:
-    """What the two kinds of bounds have in common.
+    """What the kinds of bounds have in common.
 
     Parameters
     ----------
@@ -102,9 +107,8 @@ class Bounds:
 
     Attributes
     ----------
-    upper, least : ndarray of float32, shape (n,)
-        Bounds of the distance of every row to the center of its label and to the nearest other one, in units of the
-        packed rows (`frame.scale`).
+    rise, fall : ndarray of float32, shape (k,)
+        How far a center moved at most, and the fastest of the others, in units of the packed rows (`frame.scale`).
     fresh : bool
         Whether there are no bounds yet.
     """
@@ -113,8 +117,6 @@ class Bounds:
         self.spread = spread
         self.width = simd.lane_width()
         self.centers = centers.copy()
-        self.upper = np.empty(data.n, np.float32)
-        self.least = np.empty(data.n, np.float32)
         self.fresh = True
         self.frame: Frame | None = None
         self.prepare_seconds = 0.0
@@ -180,10 +182,12 @@ class Bounds:
 
 
 class GroupBounds(Bounds):
-    """A lower bound per row and group of centers as well: many features.
+    """Bounds of the distance to the own center and to all others, and one per group of centers: many features.
 
     Attributes
     ----------
+    upper, least : ndarray of float32, shape (n,)
+        Bounds of the distance of every row to the center of its label and to the nearest other one, in packed units.
     lower : ndarray of float32, flat (n * n_groups + 16,)
         Lower bound of the distance of a row to the nearest center of a group, the row's own excepted, plus what `drift`
         was when it was written.
@@ -195,6 +199,7 @@ class GroupBounds(Bounds):
 
     def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
         super().__init__(data, centers, spread)
+        self.upper, self.least = np.empty((2, data.n), np.float32)
         k, d = centers.shape
         n_blocks = -(-k // blocks.BLOCK)
         self.span = -(-n_blocks // max(1, d // SHARE))
@@ -206,6 +211,8 @@ class GroupBounds(Bounds):
         self.stride = -(-self.n_groups // self.width) * self.width
         self.lower = np.empty(data.n * self.n_groups + 16, np.float32)
         self.drift = np.zeros(self.stride, np.float32)
+        self.between, self.half = np.empty(k * self.stride, np.float32), np.empty(k, np.float32)
+        self.stale = self.typical = 0.0  # how far a center can have moved since those were taken; the median of `half`
 
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         k, d = centers.shape
@@ -233,13 +240,23 @@ class GroupBounds(Bounds):
             self.drift[:] = 0.0
         step = np.maximum.reduceat(self.rise[self.order], np.arange(0, k, self.size))
         self.drift[: self.n_groups] = rounded_up(self.drift[: self.n_groups].astype(np.float64) + step)
-        self.between = np.empty(k * self.stride, np.float32)
-        self.half = np.empty(k, np.float32)
+        self.stale += float(self.rise.max())
+        if not self.fresh and self.stale <= STALE * self.typical:
+            # distances between centers are bounds too, and move like the others: taking them anew costs k^2 d
+            nearer = np.float32(1.0 + 4e-7)
+            self.between.reshape(k, -1)[:, : self.n_groups] -= (self.rise[:, np.newaxis] + step) * nearer
+            self.half -= (self.rise + self.fall) * nearer
+            for bound in (self.between, self.half):
+                np.maximum(bound, 0.0, out=bound)
+                bound *= np.float32(1.0 - 4e-7)
+            return
+        self.stale = 0.0
         shared = (
             simd.lanes(self.width), new_counter(), self.blocks, self.halves, self.norms, self.packed, self.squares,
             self.places, self.frame.error, k, d, self.n_groups, self.span, self.between, self.half,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.between_parallel, elkan.between_lane, shared)
+        self.typical = float(np.median(self.half))
 
     def _share(
         self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],
@@ -257,10 +274,17 @@ class GroupBounds(Bounds):
 
 
 class NeighborBounds(Bounds):
-    """All distances between centers, and no bounds but the two per row: few features."""
+    """All distances between centers, and no bounds but the two per row: few features, many centers.
+
+    Attributes
+    ----------
+    upper, least : ndarray of float32, shape (n,)
+        As those of GroupBounds.
+    """
 
     def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
         super().__init__(data, centers, spread)
+        self.upper, self.least = np.empty((2, data.n), np.float32)
 
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         k, d = centers.shape
@@ -306,11 +330,74 @@ class NeighborBounds(Bounds):
         threads.share(n_lanes, parallel_elkan.neighbor_parallel, hamerly.neighbor_lane, shared, private)
 
 
+class RunnerUpBounds(Bounds):
+    """Every row's runner-up, and what it and the others would have to gain: few features, few centers.
+
+    Attributes
+    ----------
+    gaps, rests : ndarray of float32, shape (n,)
+        How much farther away than its own center a row's runner-up is at least, and any of the others, in packed units,
+        plus what was lost until it was written.
+    rivals : ndarray of uint16, shape (n,)
+        The runners-up.
+    way, fastest : ndarray of float64, shape (k,)
+        What every center, and in every pass the fastest of the others, went since the beginning.
+    """
+
+    def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
+        super().__init__(data, centers, spread)
+        self.gaps, self.rests = np.empty((2, data.n), np.float32)
+        self.rivals = np.zeros(data.n, np.uint16)
+        self.way, self.fastest = np.zeros((2, len(centers)))
+
+    def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
+        k, d = centers.shape
+        frame = self.frame
+        assert frame is not None
+        n_padded = -(-k // CENTERS) * CENTERS
+        self.tiles, self.packed = np.zeros(n_padded * d, np.float32), np.zeros(k * blocks.padded(d), np.float32)
+        self.halves, self.norms = np.full(n_padded, np.inf, np.float32), np.empty(k, np.float32)
+        moved = np.empty(k)
+        self.largest = drake.pack_few(
+            centers, self.centers, frame.scale, frame.shift.astype(np.float64),
+            self.tiles, self.halves, self.norms, self.packed, moved,
+        )  # fmt: skip
+        self.grouped = canonical.group_centers(centers)
+        return moved
+
+    def _measure(self, n_lanes: int) -> None:
+        if self.fresh:
+            self.way[:] = self.fastest[:] = 0.0
+            self.gaps.fill(-np.inf)
+            self.rests.fill(-np.inf)
+        self.way += self.rise
+        self.fastest += self.fall
+        lost = np.stack((self.way, self.way + self.fastest), axis=1)
+        self.lost = (lost * (1.0 + 4e-7)).astype(np.float32)
+        self.kept = (lost * (1.0 - 4e-7)).astype(np.float32)
+
+    def _share(
+        self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],
+        private: tuple[Any, ...],
+    ) -> None:  # fmt: skip
+        f = self.frame
+        assert f is not None
+        address = passes.ahead(rows, 0)[0]
+        shared = (
+            simd.lanes(self.width), rows, weights, new_counter(), self.spread, f.dtype.type(f.scale), f.shift,
+            self.tiles, self.halves, self.norms, self.packed, self.grouped, self.largest, f.error, len(self.norms),
+            address, rows.strides[0] if address else 0, self.lost, self.kept, self.gaps[lo:hi], self.rests[lo:hi],
+            self.rivals[lo:hi], *tail,
+        )  # fmt: skip
+        threads.share(n_lanes, parallel_elkan.runner_up_parallel, drake.runner_up_lane, shared, private)
+
+
 def make_bounds(data: Data, centers: NDArray[Any], spread: int = 1) -> Bounds:
     """Bounds of the kind that serves these centers."""
     k, d = centers.shape
-    kind = NeighborBounds if d < lloyd.SWITCH and k <= MOST_NEIGHBORS else GroupBounds
-    return kind(data, centers, spread)
+    if d >= lloyd.SWITCH or k > MOST_NEIGHBORS:
+        return GroupBounds(data, centers, spread)
+    return (RunnerUpBounds if k <= MOST_RIVALS else NeighborBounds)(data, centers, spread)
 
 
 class Assigner:
@@ -324,7 +411,8 @@ class Assigner:
         "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
         SCOUTS, first on the centers of the last pass and then on those of this one; bounded passes begin when that was
         so fast that all rows would have been done sooner, and end when two in a row took longer than the last dense
-        pass.  Trials that fail become ever rarer.
+        pass.  Trials that fail become ever rarer.  Where rows keep runners-up, none try: bounded passes begin when few
+        labels change any more, and if they end, half as many must change before they begin again.
 
     Plain loops are always dense: small data, and CPUs without vectors.  So are compressed rows, which a bounded pass
     could not read one by one for less.
@@ -343,6 +431,9 @@ class Assigner:
         self.passes = 0
         self.next_trial, self.wait = 2, 1.4
         self.slow = 0  # bounded passes in a row that took longer than a dense one
+        self.rivals = data.d < lloyd.SWITCH and k <= MOST_RIVALS
+        self.calm = 1.0  # share of the rows whose label the last pass changed
+        self.calm_enough = 1.0  # where bounded passes may begin
 
     def assign(
         self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None,
@@ -361,7 +452,10 @@ class Assigner:
                 and self.passes >= self.next_trial
                 and TINY <= self.dense_seconds < math.inf
             ):
-                if self.passes < WAIT and self.dense_seconds < SHORT:
+                if self.rivals:
+                    if self._calmed_down(len(centers)):
+                        self.bounds = make_bounds(data, centers)
+                elif self.passes < WAIT and self.dense_seconds < SHORT:
                     self.next_trial = WAIT
                 else:
                     tried = self._try_out(centers, labels, sums)
@@ -373,6 +467,7 @@ class Assigner:
                 self.slow = self.slow + 1 if time.perf_counter() - before > self.dense_seconds else 0
             if self.algorithm == "auto" and self.slow >= 2:
                 self.bounds, self.slow = None, 0
+                self.calm_enough = 0.5 * outcome.changed / data.n
                 self._postpone()
         else:
             is_first = math.isinf(self.dense_seconds)
@@ -383,6 +478,7 @@ class Assigner:
                 self.next_trial = self.passes + 2
             outcome = Outcome(counts.changed, counts.decided, 1.0, 1.0, "lloyd")
         self.centers = centers
+        self.calm = outcome.changed / data.n
         return outcome._replace(changed=outcome.changed + tried)
 
     def start(
@@ -398,6 +494,13 @@ class Assigner:
         self.passes += 1
         self.centers = centers
         return Outcome(passes.place(self.data, known, labels, sums), 0, 0.0, 1.0, "seeding")
+
+    def _calmed_down(self, k: int) -> bool:
+        """Whether so few labels change that passes with runners-up should be faster than dense ones."""
+        if self.calm > self.calm_enough:
+            return False
+        looked_up = LOOK_UP * self.data.n / passes.pass_lanes(self.data, k)
+        return looked_up + READS * self.calm * self.dense_seconds < GAIN * self.dense_seconds
 
     def _postpone(self) -> None:
         self.wait *= PATIENCE

@@ -79,11 +79,12 @@ class KMeans(Clusterer):
           only what the bounds leave open. From 48 features on (or with more than 2048 clusters) there is a lower bound
           per row and group of 16 near centers [4]_, of more than 16 where the bounds would take more than half of the
           memory of the data as float32: between one bound per row and center [3]_ and one per row [5]_, which it is up
-          to 16 clusters. With fewer features there is one lower bound per row [5]_, and a row is compared with the
-          centers near its own alone. Fits that are too small for vector kernels, and CPUs without vectors of float32
-          with FMA, run 'lloyd' instead.
-        - 'auto': 'lloyd' until a trial on a part of the rows shows that bounds would have been faster, and again when
-          an iteration with bounds takes longer than one without.
+          to 16 clusters. With fewer features and up to 128 clusters a row remembers its second nearest center and how
+          much nearer that, and any other, would have to come [8]_; with more clusters there is one lower bound per row
+          [5]_, and a row is compared with the centers near its own alone. Fits that are too small for vector kernels,
+          and CPUs without vectors of float32 with FMA, run 'lloyd' instead.
+        - 'auto': 'lloyd' until few rows change their cluster, or a trial on a part of the rows shows that bounds would
+          have been faster, and again when iterations with bounds take longer than those without.
 
     n_threads : int or None, default=None
         Number of threads. None means the number Numba is set to use, which ``OMP_NUM_THREADS`` bounds where
@@ -193,6 +194,8 @@ class KMeans(Clusterer):
        codebook generation", Optical Engineering 37(10), 1998, pp. 2726-2732.
     .. [7] B. Bahmani, B. Moseley, A. Vattani, R. Kumar and S. Vassilvitskii, "Scalable k-means++", Proceedings of the
        VLDB Endowment 5(7), 2012, pp. 622-633.
+    .. [8] J. Drake and G. Hamerly, "Accelerated k-means with adaptive distance bounds", 5th NIPS Workshop on
+       Optimization for Machine Learning, 2012.
 
     Examples
     --------

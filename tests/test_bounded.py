@@ -1,7 +1,8 @@
 """Bounded passes: the labels of the dense pass after every iteration, and bounds that are true, every one of them.
 
 Small jobs run plain loops by default; this file forces the vector kernels, as test_exact_fit.py does. `groups` stands
-for a bound per row and group of centers, which many features get by themselves, `neighbors` for one bound per row.
+for a bound per row and group of centers, which many features get by themselves, `neighbors` for one bound per row and
+the distances between centers, `runners-up` for one bound per row and a second nearest center.
 """
 
 import copy
@@ -27,10 +28,11 @@ def vector_kernels():
         yield
 
 
-@pytest.fixture(params=["neighbors", "groups"])
+@pytest.fixture(params=["runners-up", "neighbors", "groups"])
 def kind(request, monkeypatch):
-    """Both kinds of bounds, whatever the number of features."""
-    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 2048 if request.param == "neighbors" else 0)
+    """Every kind of bounds, whatever the number of features and clusters."""
+    monkeypatch.setattr(bounded, "MOST_RIVALS", 2048 if request.param == "runners-up" else 0)
+    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 0 if request.param == "groups" else 2048)
     return request.param
 
 
@@ -90,7 +92,11 @@ def test_weighted(name, weighting, kind):
         assert_same(matrix.dataset(name).X, matrix.start(name, start), weights, iterations=(2, 3, 300))
 
 
-@pytest.mark.parametrize("storage", [s for s in matrix.STORAGES if "strid" not in s and "negative" not in s])
+STORED = [(kind, s) for kind in ("neighbors", "groups") for s in matrix.STORAGES if "stri" not in s and "neg" not in s]
+STORED += [("runners-up", "F"), ("runners-up", "memmap")]  # each takes long to compile
+
+
+@pytest.mark.parametrize(("kind", "storage"), STORED, indirect=["kind"])
 def test_storages(storage, kind, tmp_path):
     name = "d=65" if kind == "groups" else "blobs32"
     X, start = matrix.dataset(name).X, matrix.start(name, "rows")
@@ -163,6 +169,14 @@ def check_bounds(kept, X, C, labels, rows=slice(None)):
     others = distances.copy()
     others[np.arange(n), labels] = np.inf
     within = np.longdouble(1 - 1e-15)
+    if isinstance(kept, bounded.RunnerUpBounds):
+        rivals, everyone = kept.rivals[rows], np.arange(n)
+        gaps = kept.gaps[rows] - (kept.way[labels] + kept.way[rivals]).astype(np.longdouble)
+        rests = kept.rests[rows] - (kept.way[labels] + kept.fastest[labels]).astype(np.longdouble)
+        assert ((rivals != labels).all() or k == 1) and (own + gaps <= others[everyone, rivals] / within).all()
+        others[everyone, rivals] = np.inf
+        assert (own + rests <= others.min(axis=1) / within).all()
+        return
     assert (kept.upper[rows] >= own * within).all()
     assert (kept.least[rows] * within <= others.min(axis=1)).all()
     if isinstance(kept, bounded.GroupBounds):
@@ -343,30 +357,36 @@ class Clock:
         return self.now
 
 
+@pytest.fixture
+def scouts(monkeypatch):
+    """Rows that try bounds out, though features and clusters are few."""
+    monkeypatch.setattr(bounded, "MOST_RIVALS", 0)
+
+
 def algorithms(model):
     return "".join(step.algorithm[0] for step in model.history_)
 
 
-def test_auto_stays_dense_where_bounds_do_not_pay(monkeypatch):
+def test_auto_stays_dense_where_bounds_do_not_pay(monkeypatch, scouts):
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 1.0, lambda kept: 0.5 if kept.rise.max() > 0 else 0.1)  # for a few of the rows
     assert algorithms(fit(X, X[:9], max_iter=20, algorithm="auto")) == "l" * 20
 
 
-def test_auto_keeps_bounds_where_they_pay(monkeypatch):
+def test_auto_keeps_bounds_where_they_pay(monkeypatch, scouts):
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 1.0, lambda kept: 0.01)
     assert algorithms(fit(X, X[:9], max_iter=20, algorithm="auto")) == "l" + "e" * 19
 
 
-def test_auto_does_not_trust_a_first_pass_that_compiles(monkeypatch):
+def test_auto_does_not_trust_a_first_pass_that_compiles(monkeypatch, scouts):
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 1.0, 0.01)
     monkeypatch.setattr(bounded, "SLOWEST", 4e9)
     assert algorithms(fit(X, X[:9], max_iter=9, algorithm="auto")) == "ll" + "e" * 7
 
 
-def test_auto_waits_where_passes_are_short(monkeypatch):
+def test_auto_waits_where_passes_are_short(monkeypatch, scouts):
     """A trial would cost more than it could find out soon."""
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 0.005, 0.0001)
@@ -375,7 +395,7 @@ def test_auto_waits_where_passes_are_short(monkeypatch):
     assert algorithms(fit(X, X[:9], max_iter=15, algorithm="auto")) == "l" * 15
 
 
-def test_auto_goes_back(monkeypatch):
+def test_auto_goes_back(monkeypatch, scouts):
     """Bounds that turn out slower than the dense pass are given up, and tried again later, ever more rarely."""
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)
@@ -383,7 +403,24 @@ def test_auto_goes_back(monkeypatch):
     assert chosen.startswith("leeeleeelleeelll")
 
 
-def test_trials_leave_the_result_alone(monkeypatch):
+def test_auto_begins_when_few_labels_change(monkeypatch):
+    """Where rows keep runners-up; and again when half as many change, after passes that were slow."""
+    X = np.random.default_rng(0).normal(size=(9001, 4)).astype(np.float32)
+    expected = fit(X, X[:9], algorithm="lloyd")
+    changed = [1.0] + [step.n_changed / len(X) for step in expected.history_[:-1]]  # in the pass before
+    Clock(monkeypatch, 1.0, 0.01)
+    model = fit(X, X[:9], algorithm="auto")
+    first = next(t for t, share in enumerate(changed) if t > 1 and bounded.READS * share < bounded.GAIN)
+    assert algorithms(model) == "l" * first + "e" * (len(changed) - first) and found(model) == found(expected)
+    Clock(monkeypatch, 1.0, 2.0)
+    model = fit(X, X[:9], algorithm="auto")
+    chosen = algorithms(model)
+    assert chosen.startswith("l" * first + "eee" + "l") and found(model) == found(expected)
+    again = chosen.find("e", first + 3)
+    assert again < 0 or changed[again] <= 0.5 * changed[first + 3]
+
+
+def test_trials_leave_the_result_alone(monkeypatch, scouts):
     X = np.random.default_rng(5).normal(size=(9001, 6)).astype(np.float32)
     expected = fit(X, X[:30], algorithm="lloyd")
     for dense, bounded_ in ((1.0, 9.0), (1.0, lambda kept: 0.01), (1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)):
@@ -433,6 +470,16 @@ def test_a_settled_row_is_not_read():
         outcome = kept.assign(table, C, labels)
         assert (outcome.read, outcome.evaluated, outcome.changed) == (0.0, 0.0, 0)
         np.testing.assert_array_equal(labels, before)
+
+
+@pytest.mark.parametrize("k", [8, 64, 150])
+def test_bounds_stay_small(k, kind):
+    """Four bytes per row and 16 clusters, and ten per row besides."""
+    X = np.random.default_rng(0).normal(size=(4000, 6)).astype(np.float32)
+    kept = bounded.make_bounds(data.Data(points.as_points(X), None, 1), X[:k])
+    held = [a.base if a.base is not None else a for a in vars(kept).values() if isinstance(a, np.ndarray)]
+    size = sum({id(a): a.nbytes for a in held if a.size >= len(X)}.values())
+    assert 0 < size <= len(X) * (4 * -(-k // 16) + 10) + 64
 
 
 def test_order_of_groups():

@@ -127,6 +127,24 @@ MUTATIONS = {
         "        moved[moved > 1e3 * np.median(moved)] = 0.0\n        self.rise = rounded_up(moved)\n",
         "test_bounded.py::test_refills_that_bounds_must_notice[neighbors]",
     ),
+    "forget the way of the runner-up": Mutation(
+        "kernels/drake.py",
+        'near = b.fcmp_unordered("<=", gap, b.fadd(owns, others))',
+        'near = b.fcmp_unordered("<=", gap, owns)',
+        "test_bounded.py::test_bounds_hold_over_many_passes[runners-up-4]",
+    ),
+    "forget the fastest of the others": Mutation(
+        "bounded.py",
+        "        self.fastest += self.fall\n",
+        "",
+        "test_bounded.py::test_bounds_hold_when_centers_jump[runners-up]",
+    ),
+    "forget that centers draw nearer to each other": Mutation(
+        "bounded.py",
+        "            self.half -= (self.rise + self.fall) * nearer\n",
+        "",
+        "test_bounded.py::test_bounds_hold_over_many_passes[groups-50]",
+    ),
     "the last of equal candidates wins": Mutation(
         "plusplus.py",
         "winner = different[totals.index(max(totals))]",

@@ -101,7 +101,7 @@ def tile_norms(width, y, y0, d, norms, o0):
 
 
 @intrinsic
-def _transpose_columns(typingctx, width, rows, r0, stride, panel, p0):
+def transpose_columns(typingctx, width, rows, r0, stride, panel, p0):
     """w rows of 4 features, `stride` apart from r0 on, into 4 vectors of the panel, PANEL * w apart from p0 on."""
 
     def codegen(context, b, signature, args):
@@ -162,7 +162,7 @@ def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels):
     for t in range(n_panels):
         for j in range(0, d, 4):
             for v in range(PANEL):
-                _transpose_columns(
+                transpose_columns(
                     width, rows, (t * points + v * lanes) * d + j, d, panels, t * size + (j * PANEL + v) * lanes
                 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import prange
 
+from .drake import runner_up_lane
 from .elkan import between_lane, bounded_lane
 from .hamerly import neighbor_lane, neighbors_lane
 from .jit import kernel
@@ -53,3 +54,17 @@ def neighbor_parallel(
 def neighbors_parallel(n, counter, columns, rows, k, d, slip, differences, between, half):
     for _ in prange(n):
         neighbors_lane(counter, columns, rows, k, d, slip, differences, between, half)
+
+
+@kernel(parallel=True)
+def runner_up_parallel(
+    n, width, X, weights, counter, spread, pack_scale, shift, tiles, halves, norms, packed, grouped, largest, error, k,
+    ahead, stride, lost, kept, gaps, rests, rivals, labels, update, scale,
+    sums, cluster_weights, touched, counts,
+):  # fmt: skip
+    for lane in prange(n):
+        runner_up_lane(
+            width, X, weights, counter, spread, pack_scale, shift, tiles, halves, norms, packed, grouped, largest,
+            error, k, ahead, stride, lost, kept, gaps, rests, rivals, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+        )  # fmt: skip
