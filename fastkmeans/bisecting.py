@@ -67,7 +67,8 @@ class BisectingKMeans(Clusterer):
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Means of the clusters, in the dtype that `KMeans` gives them, in the order of the tree's leaves.
+        The centers, in the dtype that `KMeans` gives them, in the order of the tree's leaves: means of the clusters up
+        to what `tol` allows.
 
     labels_ : ndarray of shape (n_samples,), dtype int32
         Cluster of each row. Always equal to ``predict`` of the training data; a center on the other side of a cut may

@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-data, labels = load_digits(return_X_y=True)
+data, labels = (part[::4] for part in load_digits(return_X_y=True))
 pca = PCA(n_components=10, random_state=0).fit(data)
 results = []
 for init, n_init in (("k-means++", 4), ("random", 4), (pca.components_, 1)):
@@ -28,7 +28,7 @@ for init, n_init in (("k-means++", 4), ("random", 4), (pca.components_, 1)):
         estimator[-1].inertia_,
         metrics.v_measure_score(labels, found),
         metrics.adjusted_rand_score(labels, found),
-        metrics.silhouette_score(data, found, metric="euclidean", sample_size=300, random_state=0),
+        metrics.silhouette_score(data, found, metric="euclidean", sample_size=200, random_state=0),
     ])
 reduced = PCA(n_components=2, random_state=0).fit_transform(data)
 kmeans = KMeans(init="k-means++", n_clusters=10, n_init=4, random_state=0).fit(reduced)
@@ -44,7 +44,7 @@ from sklearn.utils import shuffle
 
 china = np.array(load_sample_image("china.jpg"), dtype=np.float64) / 255
 w, h, d = original_shape = tuple(china.shape)
-image_array = np.reshape(china, (w * h, d))[::7]
+image_array = np.reshape(china, (w * h, d))[::70]
 kmeans = KMeans(n_clusters=64, random_state=0).fit(shuffle(image_array, random_state=0, n_samples=1000))
 labels = kmeans.predict(image_array)
 recreated = kmeans.cluster_centers_[labels]
@@ -73,7 +73,7 @@ cluster_ids, cluster_sizes = np.unique(kmeans.labels_, return_counts=True)
 original_space_centroids = lsa[0].inverse_transform(kmeans.cluster_centers_)
 terms = vectorizer.get_feature_names_out()[original_space_centroids.argsort()[:, ::-1][:, :10]]
 minibatch = MiniBatchKMeans(n_clusters=4, n_init=20, init_size=1000, batch_size=1000, random_state=0).fit(X_lsa)
-result = [kmeans.inertia_, minibatch.inertia_, *np.sort(cluster_sizes)[-1:], terms.shape[1]]
+result = [kmeans.inertia_, minibatch.inertia_, len(cluster_sizes), terms.shape[1]]
 tolerance = 0.15
 """,
     "silhouette analysis": """

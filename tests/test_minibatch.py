@@ -44,19 +44,15 @@ def test_the_first_batch_is_an_iteration_of_kmeans():
     assert model.counts_.sum() == len(X)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_threads_and_layout_have_no_influence(dtype):
-    data = np.repeat(X, 3, axis=1).astype(dtype)
-    params = {"n_clusters": K, "batch_size": 2000, "max_iter": 3, "random_state": 0}
+def test_threads_have_no_influence():
+    data = np.repeat(X, 3, axis=1).astype(np.float32)
+    params = {"n_clusters": 700, "batch_size": 2500, "max_iter": 2, "random_state": 0, "init": data[:700]}
     one = MiniBatchKMeans(**params, n_threads=1).fit(data)
-    for other in (
-        MiniBatchKMeans(**params).fit(np.asfortranarray(data)),
-        MiniBatchKMeans(**params).fit(data[::-1][::-1]),
-    ):
-        assert_array_equal(one.cluster_centers_, other.cluster_centers_)
-        assert_array_equal(one.labels_, other.labels_)
-        assert (one.inertia_, one.n_steps_) == (other.inertia_, other.n_steps_)
-    assert one.cluster_centers_.dtype == dtype
+    other = MiniBatchKMeans(**params).fit(data)
+    assert_array_equal(one.cluster_centers_, other.cluster_centers_)
+    assert_array_equal(one.labels_, other.labels_)
+    assert (one.inertia_, one.n_steps_) == (other.inertia_, other.n_steps_)
+    assert one.cluster_centers_.dtype == np.float32
 
 
 def test_counts_never_saturate():
@@ -156,7 +152,7 @@ def test_early_stopping():
     assert patient.n_steps_ == 60
     hasty = MiniBatchKMeans(K, batch_size=100, max_iter=2, max_no_improvement=0, random_state=0).fit(X)
     assert hasty.n_steps_ == 2
-    by_shift = MiniBatchKMeans(K, batch_size=100, max_no_improvement=None, tol=1e-2, random_state=0).fit(X)
+    by_shift = MiniBatchKMeans(K, batch_size=100, max_no_improvement=None, tol=1e-5, random_state=0).fit(X)
     assert 2 < by_shift.n_steps_ < 3000
 
 

@@ -189,11 +189,12 @@ def test_metadata_routing(kind):
         model = kind(1, random_state=0).set_fit_request(sample_weight=True).set_score_request(sample_weight="other")
         assert clone(model).get_metadata_routing().fit.requests == {"sample_weight": True}
         assert model.get_metadata_routing().score.requests == {"sample_weight": "other"}
-        pipeline = make_pipeline(StandardScaler(with_std=False), model).fit(X, sample_weight=weights)
+        scaler = StandardScaler(with_std=False).set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, model).fit(X, sample_weight=weights)
         expected = X[weights > 0].mean(axis=0) - X.mean(axis=0)
         np.testing.assert_allclose(pipeline[-1].cluster_centers_[0], expected, atol=1.0)
         with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError, match="sample_weight"):
-            make_pipeline(StandardScaler(with_std=False), kind(1)).fit(X, sample_weight=weights)
+            make_pipeline(scaler, kind(1)).fit(X, sample_weight=weights)
         search = GridSearchCV(model.set_score_request(sample_weight=False), {"n_clusters": [1]}, cv=2)
         search.fit(X[::-1], sample_weight=np.ones(240))
         if kind is MiniBatchKMeans:
@@ -207,7 +208,7 @@ def test_metadata_routing(kind):
 def test_tags(kind):
     tags, theirs = kind().__sklearn_tags__(), getattr(sklearn.cluster, kind.__name__)().__sklearn_tags__()
     assert tags.estimator_type == theirs.estimator_type
-    assert tags.transformer_tags == theirs.transformer_tags
+    assert set(theirs.transformer_tags.preserves_dtype) <= set(tags.transformer_tags.preserves_dtype)
     assert tags.target_tags == theirs.target_tags
     assert tags.input_tags.sparse
 
@@ -301,7 +302,7 @@ assert kmeans_plusplus(X, 3)[0].shape == (3, 3)
 assert choose_k(X, range(1, 6), random_state=0).best_k == 3
 assert choose_k(X, range(1, 5), method="gap", random_state=0).best_k == 3
 assert diagnose(X, models[0], random_state=0).findings
-assert silhouette(X, models[0].labels_).mean > 0.8
+assert silhouette(X, models[0].labels_).score > 0.8
 simplified_silhouette(X, models[0].cluster_centers_, models[0].labels_)
 save_model("model.npz", Model.from_estimator(models[0]))
 assert (load_model("model.npz").to_estimator().predict(X) == models[0].labels_).all()
