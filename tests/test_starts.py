@@ -8,7 +8,7 @@ import oracle
 import pytest
 
 import fastkmeans
-from fastkmeans import KMeans, base, data, kmeans_plusplus, passes, plusplus, points, scalable, seeding, threads
+from fastkmeans import KMeans, base, brief, data, kmeans_plusplus, passes, plusplus, points, scalable, seeding, threads
 from fastkmeans.kernels import philox, simd
 from fastkmeans.points import as_points, as_weights
 
@@ -256,6 +256,7 @@ def test_restarts_do_not_depend_on_their_number(capsys):
 def test_seeding_tells_how_it_gets_on(capsys, monkeypatch):
     X, k = matrix.dataset("uniform32")
     monkeypatch.setattr(plusplus, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(brief, "serves", lambda data, n_clusters: False)  # so little data says nothing
     KMeans(k, random_state=0, max_iter=1, verbose=1).fit(X)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Seeding")]
     chosen = [int(line.split()[1]) for line in lines]
