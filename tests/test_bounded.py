@@ -265,6 +265,21 @@ def test_bounds_hold_when_centers_jump(kind):
     follow(X, matrix.start("blobs", "rows"), 9, jump)
 
 
+def test_bounds_hold_when_one_center_creeps(kind):
+    """Towards its nearest, while all others stand still: nothing but its own way tells."""
+    X = np.random.default_rng(9).normal(size=(1201, 4)).astype(np.float32)
+    start = X[:20]
+    apart = true_distances(start, start) + np.diag(np.full(20, np.inf))
+    a, b = np.unravel_index(apart.argmin(), apart.shape)
+
+    def creep(t, C):
+        C = start.copy()
+        C[a] += np.float32(0.004 * t) * (start[b] - start[a])
+        return C
+
+    follow(X, start, 12, creep)
+
+
 def test_bounds_of_scouts_hold(kind):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(5 * bounds.SCAN + 77, 7)).astype(np.float32)
