@@ -26,8 +26,8 @@ MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are 
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
 STALE = 0.02  # of the typical distance from center to center, by which centers may move before these are taken anew
 GAIN = 0.9  # of a dense pass, which a bounded one must not exceed to be begun with
-LOOK_UP = 2e-9  # seconds to see that a row with a runner-up is settled
-READS = 48.0  # what rows that are not settled cost, in dense passes, per share of the rows whose label changed before
+LOOK_UP, FETCH = 2e-9, 8e-8  # seconds to see that a row with a runner-up is settled, and to gather one that is not
+READS, MEET = 25.0, 1.3  # such rows per row whose label changed before, and what they cost, in those of a dense pass
 TINY = 1e-3  # seconds of a dense pass below which nothing is tried: Python alone takes half of that for a bounded one
 SHORT = 0.01  # seconds of a dense pass below which trials wait for pass WAIT: one costs a tenth of such a pass or more
 WAIT = 12
@@ -499,8 +499,9 @@ class Assigner:
         """Whether so few labels change that passes with runners-up should be faster than dense ones."""
         if self.calm > self.calm_enough:
             return False
-        looked_up = LOOK_UP * self.data.n / passes.pass_lanes(self.data, k)
-        return looked_up + READS * self.calm * self.dense_seconds < GAIN * self.dense_seconds
+        reads = min(1.0, READS * self.calm)
+        apart = (LOOK_UP + reads * FETCH) * self.data.n / passes.pass_lanes(self.data, k)
+        return apart + reads * MEET * self.dense_seconds < GAIN * self.dense_seconds
 
     def _postpone(self) -> None:
         self.wait *= PATIENCE

@@ -143,7 +143,7 @@ MUTATIONS = {
         "bounded.py",
         "            self.half -= (self.rise + self.fall) * nearer\n",
         "",
-        "test_bounded.py::test_bounds_hold_over_many_passes[groups-50]",
+        "test_bounded.py::test_bounds_hold_when_one_center_creeps[groups]",
     ),
     "the last of equal candidates wins": Mutation(
         "plusplus.py",
