@@ -43,6 +43,28 @@ class Counts(NamedTuple):
     refined: int
 
 
+class Outcome(NamedTuple):
+    """What a pass did.
+
+    Attributes
+    ----------
+    changed, decided : int
+        Rows whose label changed, and rows decided by canonical values.
+    evaluated : float
+        Share of the pairs of a row and a center whose distance was computed.
+    read : float
+        Share of the rows that were read.
+    algorithm : "lloyd", "elkan" or "seeding"
+        The last where the labels were known from seeding, and no distance was taken.
+    """
+
+    changed: int
+    decided: int
+    evaluated: float
+    read: float
+    algorithm: str
+
+
 class Frame:
     """How rows and centers are packed for the fast kernels, and the bounds of what that loses.
 

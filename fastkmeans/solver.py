@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import cosine, passes, seeding
 from . import refine as swaps
-from .bounded import Assigner
+from .assigner import Assigner
 from .data import Data, RowSum, round_ratio
 from .kernels import exact, lloyd
 from .passes import Measure, Sums
@@ -320,7 +320,7 @@ def fit(
     seed : numpy.random.SeedSequence
         Restart r draws from its r-th child.
     algorithm : "auto", "lloyd" or "elkan"
-        See bounded.Assigner; the result is the same.
+        See assigner.Assigner; the result is the same.
     verbose : int
     n_threads : int or None
     user_X : object

@@ -13,7 +13,7 @@ import numpy as np
 import oracle
 import pytest
 
-from fastkmeans import KMeans, bounded, data, passes, points, solver
+from fastkmeans import KMeans, assigner, bounded, data, passes, points, solver
 from fastkmeans.kernels import blocks, bounds, lloyd, simd
 
 pytestmark = pytest.mark.skipif(simd.lane_width() == 1, reason="plain loops keep no bounds")
@@ -366,7 +366,7 @@ class Clock:
         monkeypatch.setattr(passes, "assign", slow_dense)
         monkeypatch.setattr(bounded.Bounds, "assign", slow_bounded)
         monkeypatch.setattr(bounded, "time", self)
-        monkeypatch.setattr(bounded, "SLOWEST", 0.0)
+        monkeypatch.setattr(assigner, "SLOWEST", 0.0)
 
     def perf_counter(self):
         return self.now
@@ -397,7 +397,7 @@ def test_auto_keeps_bounds_where_they_pay(monkeypatch, scouts):
 def test_auto_does_not_trust_a_first_pass_that_compiles(monkeypatch, scouts):
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 1.0, 0.01)
-    monkeypatch.setattr(bounded, "SLOWEST", 4e9)
+    monkeypatch.setattr(assigner, "SLOWEST", 4e9)
     assert algorithms(fit(X, X[:9], max_iter=9, algorithm="auto")) == "ll" + "e" * 7
 
 
@@ -425,7 +425,9 @@ def test_auto_begins_when_few_labels_change(monkeypatch):
     changed = [1.0] + [step.n_changed / len(X) for step in expected.history_[:-1]]  # in the pass before
     Clock(monkeypatch, 1.0, 0.01)
     model = fit(X, X[:9], algorithm="auto")
-    first = next(t for t, share in enumerate(changed) if t > 1 and bounded.READS * bounded.MEET * share < bounded.GAIN)
+    first = next(
+        t for t, share in enumerate(changed) if t > 1 and assigner.READS * assigner.MEET * share < assigner.GAIN
+    )
     assert algorithms(model) == "l" * first + "e" * (len(changed) - first) and found(model) == found(expected)
     Clock(monkeypatch, 1.0, 2.0)
     model = fit(X, X[:9], algorithm="auto")
@@ -441,7 +443,7 @@ def test_trials_leave_the_result_alone(monkeypatch, scouts):
     for dense, bounded_ in ((1.0, 9.0), (1.0, lambda kept: 0.01), (1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)):
         with pytest.MonkeyPatch.context() as patch:
             Clock(patch, dense, bounded_)
-            patch.setattr(bounded, "SCOUTS", 3)
+            patch.setattr(assigner, "SCOUTS", 3)
             assert found(fit(X, X[:30], algorithm="auto")) == found(expected)
 
 

@@ -29,6 +29,7 @@ RANKS = {
     "brief": 2,
     "passes": 2,
     "bounded": 2,
+    "assigner": 2,
     "sparse_passes": 2,
     "sparse_plusplus": 2,
     "plusplus": 2,

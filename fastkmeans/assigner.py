@@ -1,0 +1,166 @@
+"""Which kind of pass labels the rows: dense, bounded, or none where seeding has left the labels."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import passes
+from .data import Data
+from .kernels import lloyd, simd
+from .passes import Measure, Outcome, Sums
+
+if TYPE_CHECKING:
+    from .bounded import Bounds
+
+SCOUTS = 64  # one stretch of rows in so many tries bounds out
+GAIN = 0.9  # of a dense pass, which a bounded one must not exceed to be begun with
+LOOK_UP, FETCH = 2e-9, 8e-8  # seconds to see that a row with a runner-up is settled, and to gather one that is not
+READS, MEET = 25.0, 1.3  # such rows per row whose label changed before, and what they cost, in those of a dense pass
+TINY = 1e-3  # seconds of a dense pass below which nothing is tried: Python alone takes half of that for a bounded one
+SHORT = 0.01  # seconds of a dense pass below which trials wait for pass WAIT: one costs a tenth of such a pass or more
+WAIT = 12
+SLOWEST = 4e9  # multiply-adds a second and thread: a first pass that was slower has waited for the compiler or the disk
+PATIENCE = 1.5  # by how much the passes grow from one trial to the next
+
+
+class Assigner:
+    """Which kind of pass labels the rows of one run: decided from pass to pass, by what the last ones took.
+
+    Parameters
+    ----------
+    data : Data
+    k : int
+    algorithm : "auto", "lloyd" or "elkan"
+        "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
+        SCOUTS, first on the centers of the last pass and then on those of this one; bounded passes begin when that was
+        so fast that all rows would have been done sooner, and end when two in a row took longer than the last dense
+        pass.  Trials that fail become ever rarer.  Where rows keep runners-up, none try: bounded passes begin when few
+        labels change any more, and if they end, half as many must change before they begin again.
+
+    Plain loops are always dense: small data, and CPUs without vectors.  So are compressed rows, which a bounded pass
+    could not read one by one for less.
+    """
+
+    def __init__(self, data: Data, k: int, algorithm: str) -> None:
+        self.data = data
+        bounded = k > 1 and simd.lane_width() > 1 and not passes.is_small(data, k) and data.points.sparse is None
+        if algorithm == "auto" and lloyd.orientation(data.d, k, data.filters) == "plane":
+            bounded = False  # a bounded pass costs more than one product per row
+        self.algorithm = algorithm if bounded else "lloyd"
+        self.bounds: Bounds | None = None
+        self.centers: NDArray[Any] | None = None  # of the last pass
+        self.scouts: Bounds | None = None
+        self.dense_seconds = math.inf
+        self.passes = 0
+        self.next_trial, self.wait = 2, 1.4
+        self.slow = 0  # bounded passes in a row that took longer than a dense one
+        self.rivals = False  # whether rows keep runners-up
+        if self.algorithm != "lloyd":
+            from . import bounded as kinds  # its kernels take time to load
+
+            self.rivals = data.d < lloyd.SWITCH and k <= kinds.MOST_RIVALS
+        self.calm = 1.0  # share of the rows whose label the last pass changed
+        self.calm_enough = 1.0  # where bounded passes may begin
+
+    def assign(
+        self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None,
+        measure: Measure | None = None, *, last: bool = False,
+    ) -> Outcome:  # fmt: skip
+        """As passes.assign; `measure` is left as it is by a bounded pass, and the last pass tries nothing out."""
+        data = self.data
+        self.passes += 1
+        tried = 0
+        if self.bounds is None and self.centers is not None and self.algorithm != "lloyd":
+            from .bounded import make_bounds
+
+            if self.algorithm == "elkan":
+                self.bounds = make_bounds(data, centers)
+            elif (
+                sums is not None
+                and not last
+                and self.passes >= self.next_trial
+                and TINY <= self.dense_seconds < math.inf
+            ):
+                if self.rivals:
+                    if self._calmed_down(len(centers)):
+                        self.bounds = make_bounds(data, centers)
+                elif self.passes < WAIT and self.dense_seconds < SHORT:
+                    self.next_trial = WAIT
+                else:
+                    tried = self._try_out(centers, labels, sums)
+        before = time.perf_counter()
+        if self.bounds is not None:
+            was_fresh = self.bounds.fresh
+            outcome = self.bounds.assign(data, centers, labels, sums)
+            if not was_fresh:
+                self.slow = self.slow + 1 if time.perf_counter() - before > self.dense_seconds else 0
+            if self.algorithm == "auto" and self.slow >= 2:
+                self.bounds, self.slow = None, 0
+                self.calm_enough = 0.5 * outcome.changed / data.n
+                self._postpone()
+        else:
+            is_first = math.isinf(self.dense_seconds)
+            counts = passes.assign(data, centers, labels, sums, measure)
+            self.dense_seconds = time.perf_counter() - before
+            work = float(data.n) * data.d * (len(centers) + 16)
+            if is_first and self.dense_seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
+                self.next_trial = self.passes + 2
+            outcome = Outcome(counts.changed, counts.decided, 1.0, 1.0, "lloyd")
+        self.centers = centers
+        self.calm = outcome.changed / data.n
+        return outcome._replace(changed=outcome.changed + tried)
+
+    def start(
+        self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums, known: NDArray[np.int32] | None
+    ) -> Outcome:
+        """The first pass; where the labels are known (of rows of positive weight), rows only join their sums.
+
+        Plain loops know nothing: they serve small data, where a kernel more costs more to compile than a pass, and CPUs
+        without vectors.
+        """
+        if known is None or simd.lane_width() == 1 or passes.is_small(self.data, len(centers)):
+            return self.assign(centers, labels, sums)
+        self.passes += 1
+        self.centers = centers
+        return Outcome(passes.place(self.data, known, labels, sums), 0, 0.0, 1.0, "seeding")
+
+    def _calmed_down(self, k: int) -> bool:
+        """Whether so few labels change that passes with runners-up should be faster than dense ones."""
+        if self.calm > self.calm_enough:
+            return False
+        reads = min(1.0, READS * self.calm)
+        apart = (LOOK_UP + reads * FETCH) * self.data.n / passes.pass_lanes(self.data, k)
+        return apart + reads * MEET * self.dense_seconds < GAIN * self.dense_seconds
+
+    def _postpone(self) -> None:
+        self.wait *= PATIENCE
+        self.next_trial = self.passes + max(1, int(self.wait))
+
+    def _try_out(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums) -> int:
+        """Let some rows try bounds out, and make bounds of all if that was fast; returns how many labels changed."""
+        from .bounded import make_bounds
+        from .kernels.bounds import SCAN
+
+        assert self.centers is not None
+        if self.scouts is None:
+            self.scouts = make_bounds(self.data, self.centers, SCOUTS)
+        self.scouts.fresh = True
+        share = min(1.0, max(1.0, self.data.n / SCAN / SCOUTS) * SCAN / self.data.n)
+        took = []
+        changed = 0
+        # from nothing, which may wait for the compiler; where nothing moves: what any pass costs; and what is asked for
+        for at in (self.centers, self.centers, centers):
+            start = time.perf_counter()
+            changed += self.scouts.assign(self.data, at, labels, sums).changed
+            took.append(time.perf_counter() - start - self.scouts.prepare_seconds)
+        idle, moved = took[1:]
+        if self.scouts.prepare_seconds + idle + max(moved - idle, 0.0) / share < GAIN * self.dense_seconds:
+            self.bounds = make_bounds(self.data, centers)
+        else:
+            self._postpone()
+        return changed
