@@ -366,6 +366,7 @@ class Clock:
         monkeypatch.setattr(passes, "assign", slow_dense)
         monkeypatch.setattr(bounded.Bounds, "assign", slow_bounded)
         monkeypatch.setattr(bounded, "time", self)
+        monkeypatch.setattr(assigner, "time", self)
         monkeypatch.setattr(assigner, "SLOWEST", 0.0)
 
     def perf_counter(self):
