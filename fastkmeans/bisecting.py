@@ -7,14 +7,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastkmeans.base import Clusterer, convergence_warning, warn_user
-from fastkmeans.parameters import check_parameters, checked_init, rows_of, seed_sequence
+from fastkmeans.parameters import COUNT, Check, check_parameters, checked_init, rows_of, seed_sequence
 
 if TYPE_CHECKING:
     from fastkmeans.points import Points
 
 _ALGORITHMS = ("lloyd", "elkan", "auto")
 _STRATEGIES = ("biggest_inertia", "largest_cluster")
-_INITS = ("k-means++", "random")
+_INIT = Check(
+    lambda v: v in ("k-means++", "random") if isinstance(v, str) else callable(v),
+    "a str among {'k-means++', 'random'} or a callable",
+)
 
 
 class BisectingKMeans(Clusterer):
@@ -64,7 +67,8 @@ class BisectingKMeans(Clusterer):
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Means of the clusters, in the dtype that `KMeans` gives them, in the order of the tree's leaves.
+        The centers, in the dtype that `KMeans` gives them, in the order of the tree's leaves: means of the clusters up
+        to what `tol` allows.
 
     labels_ : ndarray of shape (n_samples,), dtype int32
         Cluster of each row. Always equal to ``predict`` of the training data; a center on the other side of a cut may
@@ -142,10 +146,7 @@ class BisectingKMeans(Clusterer):
         self.n_threads = n_threads
 
     def _fit(self, X: Any, sample_weight: ArrayLike | None) -> "Points":
-        checks: dict[str, tuple[str, ...]] = {"algorithm": _ALGORITHMS, "bisecting_strategy": _STRATEGIES}
-        if not callable(self.init):
-            checks["init"] = _INITS
-        check_parameters(self, **checks)
+        check_parameters(self, algorithm=_ALGORITHMS, bisecting_strategy=_STRATEGIES, init=_INIT, n_init=COUNT)
         from fastkmeans import hierarchy
         from fastkmeans.data import Data
         from fastkmeans.points import as_points

@@ -167,6 +167,8 @@ class KMeans(Clusterer):
       weight 0 equals no row at all.
     - A cluster left without rows gets the row farthest from its center, among distinct rows, as its new center.
     - Data is read in its own dtype and layout; float64 data takes about as long as float32 data.
+    - Negative weights are refused.
+    - A callable `init` is called with the data as it was given to `fit`.
     - `random_state` may also be a ``Generator`` or a ``SeedSequence``.
     - Sparse data gives the same bits as its dense form. Its iterations are always 'lloyd', whatever `algorithm` says.
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastkmeans.base import Clusterer, warn_user
+from fastkmeans.conventions import UNCHANGED
 from fastkmeans.parameters import check_parameters, checked_init, number_of_runs, rows_of, seed_sequence
 
 if TYPE_CHECKING:
@@ -225,6 +226,21 @@ class MiniBatchKMeans(Clusterer):
         if labels_and_inertia is not None:
             self.labels_, self.inertia_ = labels_and_inertia
         return self
+
+    def set_partial_fit_request(self, *, sample_weight: bool | str | None = UNCHANGED) -> Self:
+        """Say whether scikit-learn is to pass `sample_weight` to `partial_fit`; see `set_fit_request`.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None
+            As for `set_fit_request`.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        return self._set_request("partial_fit", sample_weight)
 
     def _fit(self, X: Any, sample_weight: ArrayLike | None) -> "Points":
         check_parameters(self)

@@ -7,7 +7,7 @@ there is one table.
 
 from collections.abc import Callable, Sized
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,16 @@ _COUNT = "an int in the range [1, inf)"
 _NATURAL = "an int in the range [0, inf)"
 _BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
 
+
+class Check(NamedTuple):
+    """Whether a value is allowed, and how an error describes the allowed ones."""
+
+    allows: Callable[[Any], bool]
+    wanted: str
+
+
+COUNT = Check(lambda v: is_int(v, 1), _COUNT)
+
 # name of a parameter -> whether a value is allowed, and how an error describes the allowed ones
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "n_clusters": (lambda v: is_int(v, 1), _COUNT),
@@ -93,15 +103,16 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_parameters(estimator: Estimator, **options: tuple[str, ...]) -> None:
+def check_parameters(estimator: Estimator, **options: "tuple[str, ...] | Check") -> None:
     """Raise for the first parameter, in the order of the constructor, that has a value it cannot have.
 
     Parameters
     ----------
     estimator : Estimator
         Its parameters are checked by their names.
-    **options : tuple of str
-        The strings allowed for parameters that differ from one estimator to the next, such as ``algorithm=("lloyd",)``.
+    **options : tuple of str or Check
+        The strings allowed for parameters that differ from one estimator to the next, such as ``algorithm=("lloyd",)``,
+        or another check of such a parameter.
 
     Raises
     ------
@@ -111,8 +122,12 @@ def check_parameters(estimator: Estimator, **options: tuple[str, ...]) -> None:
     for name in estimator._parameters():
         value = getattr(estimator, name)
         if name in options:
-            allowed = isinstance(value, str) and value in options[name]
-            wanted = f"a str among {{{', '.join(map(repr, options[name]))}}}"
+            option = options[name]
+            if isinstance(option, Check):
+                allowed, wanted = option.allows(value), option.wanted
+            else:
+                allowed = isinstance(value, str) and value in option
+                wanted = f"a str among {{{', '.join(map(repr, option))}}}"
         elif name in _CHECKS:
             check, wanted = _CHECKS[name]
             allowed = check(value)

@@ -11,7 +11,6 @@ import pickle
 import re
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -671,28 +670,6 @@ def test_pipeline_and_search():
     assert pipeline.get_feature_names_out(None).tolist() == ["kmeans0", "kmeans1", "kmeans2"]
     search = GridSearchCV(KMeans(random_state=0), {"n_clusters": [1, 4]}, cv=2).fit(X)
     assert search.best_params_ == {"n_clusters": 4}
-
-
-def test_scikit_learns_own_checks():
-    from sklearn.utils.estimator_checks import check_estimator
-
-    shuffled = dict.fromkeys(
-        (f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")),
-        "shuffles the rows, and seeding draws them by position",
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the checks hand out data with fewer distinct rows than clusters, and frames
-        results = check_estimator(KMeans(3, n_init=2), expected_failed_checks=shuffled, on_skip=None, on_fail=None)
-    assert len(results) > 40
-    assert [(r["check_name"], r["exception"]) for r in results if r["status"] == "failed"] == []
-
-
-def test_tags():
-    tags = KMeans().__sklearn_tags__()
-    assert tags.estimator_type == "clusterer"
-    assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]
-    assert tags.input_tags.sparse
-    assert not tags.target_tags.required
 
 
 def test_docstring_example():

@@ -44,6 +44,7 @@ RANKS = {
     "starts": 4,
     "minibatch": 4,
     "bisecting": 4,
+    "callbacks": 5,
     "files": 5,
     "models": 5,
     "tables": 5,

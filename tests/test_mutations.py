@@ -139,6 +139,18 @@ MUTATIONS = {
         "if -1 < ",
         "test_seeded[uniform32-k-means++]",
     ),
+    "trust the plane between two centers": Mutation(
+        "passes.py",
+        "return middle, across, 2.0 * roundings + (data.d + 8) * 2.0**-1070",
+        "return middle, across, 0.0",
+        "test_plane.py::test_sides_are_canonical[False-one apart by an ulp]",
+    ),
+    "forget what a center has seen": Mutation(
+        "batches.py",
+        "self.counts += weights",
+        "self.counts = weights",
+        "test_minibatch.py::test_steps_by_hand",
+    ),
 }
 
 
