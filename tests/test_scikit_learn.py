@@ -307,7 +307,7 @@ assert choose_k(X, range(1, 6), random_state=0).best_k == 3
 assert choose_k(X, range(1, 5), method="gap", random_state=0).best_k == 3
 assert diagnose(X, models[0], random_state=0).findings
 assert silhouette(X, models[0].labels_).score > 0.8
-simplified_silhouette(X, models[0].cluster_centers_, models[0].labels_)
+simplified_silhouette(X, models[0].labels_, models[0].cluster_centers_)
 save_model("model.npz", Model.from_estimator(models[0]))
 assert (load_model("model.npz").to_estimator().predict(X) == models[0].labels_).all()
 np.savetxt("X.csv", X, delimiter=",")
