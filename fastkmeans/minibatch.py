@@ -120,15 +120,15 @@ class MiniBatchKMeans(Clusterer):
     >>> import numpy as np
     >>> from fastkmeans import MiniBatchKMeans
     >>> rng = np.random.default_rng(0)
-    >>> X = np.concatenate([rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + 10.0])
+    >>> X = np.concatenate([rng.normal(size=(500, 2)) + 5.0, rng.normal(size=(500, 2)) + 15.0])
     >>> model = MiniBatchKMeans(n_clusters=2, batch_size=100, random_state=0).fit(X)
     >>> np.sort(model.cluster_centers_[:, 0]).round()
-    array([ 0., 10.])
+    array([ 5., 15.])
     >>> online = MiniBatchKMeans(n_clusters=2, random_state=0)
     >>> for batch in np.split(rng.permutation(X), 10):
     ...     online = online.partial_fit(batch)
     >>> online.n_steps_, online.counts_.sum(), np.sort(online.cluster_centers_[:, 0]).round()
-    (10, np.float64(1000.0), array([ 0., 10.]))
+    (10, np.float64(1000.0), array([ 5., 15.]))
     """
 
     n_iter_: int
