@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import sklearn.cluster
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import clone, is_clusterer
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -38,7 +39,8 @@ OURS = {
 
 def drawing(estimator):
     """The checks that cannot hold: they shuffle the rows, and seeds draw rows by their position."""
-    return {"check_sample_weight_equivalence_on_dense_data": "seeds draw rows by position (see the test below)"}
+    names = (f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse"))
+    return dict.fromkeys(names, "seeds draw rows by position (see the test below)")
 
 
 with warnings.catch_warnings():  # the one filter: our classes are no subclasses of scikit-learn's
@@ -53,17 +55,19 @@ def test_scikit_learns_own_checks(estimator, check):
 
 def rows_by_value(data, n_clusters, random_state):
     """Starting centers that depend on which rows there are, not on where they stand or how often."""
-    return np.unique(np.asarray(data), axis=0)[:n_clusters]
+    dense = data.toarray() if hasattr(data, "toarray") else np.asarray(data)
+    return np.unique(dense, axis=0)[:n_clusters]
 
 
+@pytest.mark.parametrize("form", [np.array, csr_array])
 @pytest.mark.parametrize("kind", [KMeans, BisectingKMeans])
-def test_drawing_is_the_only_reason_of_the_expected_failure(kind):
+def test_drawing_is_the_only_reason_of_the_expected_failure(kind, form):
     """What the check asks, rows repeated and removed by weight and then shuffled, holds where nothing is drawn."""
     weights = rng.integers(0, 4, len(X))
     order = rng.permutation(weights.sum())
     repeated = np.repeat(X, weights, axis=0)[order]
-    model = kind(3, init=rows_by_value, n_init=1).fit(X[weights > 0], sample_weight=weights[weights > 0])
-    again = kind(3, init=rows_by_value, n_init=1).fit(repeated)
+    model = kind(3, init=rows_by_value, n_init=1).fit(form(X[weights > 0]), sample_weight=weights[weights > 0])
+    again = kind(3, init=rows_by_value, n_init=1).fit(form(repeated))
     assert_array_equal(model.cluster_centers_, again.cluster_centers_)
     assert_array_equal(model.predict(X), again.predict(X))
     assert_array_equal(model.transform(X), again.transform(X))
