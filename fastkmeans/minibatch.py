@@ -71,8 +71,12 @@ class MiniBatchKMeans(Clusterer):
     n_threads : int or None, default=None
         Number of threads. It has no influence on the result.
 
-    metric : {'euclidean'}, default='euclidean'
-        How far a row is from a center.
+    metric : {'euclidean', 'cosine'}, default='euclidean'
+        How far a row is from a center. With 'cosine' rows are compared by direction alone, which is what vectors of
+        words call for: the distance is 1 - cosine of the angle. Rows are divided by their length when they are read,
+        in float64, rounded once to the dtype of the centers; X itself is not copied. Centers have length one: the
+        directions of the means of their rows. `inertia_` is the weighted sum of 1 - cosine, and `transform` gives
+        1 - cosine. A row of zeros has label 0 and distance 1, and no influence on the centers.
 
     Attributes
     ----------
@@ -196,7 +200,7 @@ class MiniBatchKMeans(Clusterer):
 
         name = type(self).__name__
         first = "n_features_in_" not in self.__dict__
-        points = as_points(X, estimator=name) if first else self._checked(X)
+        points = self._seen_by_metric(as_points(X, estimator=name)) if first else self._checked(X)
         if first:
             self._check_number_of_rows(points)
         data = Data(points, as_weights(sample_weight, points.n_samples), self.n_threads, estimator=name)
@@ -208,7 +212,8 @@ class MiniBatchKMeans(Clusterer):
             centers = batches.start(
                 data, int(self.n_clusters), init, seed, size, batches.Draws(data), lambda rows: rows_of(X, rows)
             )
-            moving = batches.Centers(centers, np.random.Generator(np.random.PCG64(batch_seed)))
+            rng = np.random.Generator(np.random.PCG64(batch_seed))
+            moving = batches.Centers(centers, rng, cosine=data.cosine)
         else:
             moving = self._moving.copy()
             moving.take_over(self.cluster_centers_)
@@ -245,7 +250,7 @@ class MiniBatchKMeans(Clusterer):
         from fastkmeans.weights import as_weights
 
         name = type(self).__name__
-        points = as_points(X, estimator=name)
+        points = self._seen_by_metric(as_points(X, estimator=name))
         self._check_number_of_rows(points)
         n_init = number_of_runs(self.init, self.n_init, name, _MANY_STARTS)
         weights = as_weights(sample_weight, points.n_samples)
