@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -24,86 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
-from .data import Data, field_exponent, new_counter, power_pair
-from .kernels import candidates as kernels
-from .kernels import canonical, fast_gains, lloyd, parallel_seeding, simd
+from .data import Data, new_counter
+from .kernels import fast_gains, parallel_seeding, simd, visit
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
-from .passes import Frame, ahead, is_small
+from .passes import ahead, is_small
+from .potentials import Frozen, Stream
+from .visits import Visits
 
 LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
 LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
+STALE = 6  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
-
-
-class Stream:
-    """Pairs of random 64-bit words, which can be looked at before they are used up."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.words = np.empty((0, 2), np.uint64)
-
-    def look(self, count: int) -> NDArray[np.uint64]:
-        """The next `count` pairs, (count, 2)."""
-        missing = count - len(self.words)
-        if missing > 0:
-            more = self.rng.integers(0, 2**64, dtype=np.uint64, size=(max(missing, 64), 2))
-            self.words = np.concatenate([self.words, more])
-        return self.words[:count]
-
-    def use(self, count: int) -> None:
-        self.words = self.words[count:]
-
-    def uniform(self, total: int) -> int:
-        """An integer drawn uniformly from [0, total), from one pair."""
-        ((high, low),) = self.look(1).tolist()
-        self.use(1)
-        return ((high << 64 | low) * total) >> 128
-
-
-class Frozen:
-    """The potentials as they were at some time: proposals are drawn by them."""
-
-    def __init__(self, data: Data) -> None:
-        self.data = data
-        self.nearest_sq = np.empty(data.n)
-        self.sums = np.zeros((-(-data.n // draws.BLOCK), draws.DIGITS), np.int64)
-
-    def freeze(self, nearest_sq: NDArray[np.float64]) -> bool:
-        """Freeze the potentials of these distances; False where there is nothing left of them."""
-        data = self.data
-        largest = float(nearest_sq.max())
-        if largest == 0.0:
-            return False
-        self.exponent = max(field_exponent(largest) - draws.BITS, -1074)
-        self.scale = power_pair(-self.exponent)
-        shared = (nearest_sq, data.weights, new_counter(), *self.scale, self.nearest_sq, self.sums)
-        threads.share(data.lanes(8.0 * data.n, data.n), parallel_seeding.freeze_parallel, draws.freeze_lane, shared)
-        total = 0
-        self.prefix = []
-        for low, middle, high, top in self.sums.tolist():
-            total += low + (middle << 32) + (high << 64) + (top << 96)
-            self.prefix.append(total)
-        self.total = total
-        return True
-
-    def propose(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows that pairs of words stand for, and how far inside the potential of a unit of weight each lies."""
-        blocks, left = [], []
-        for high, low in words.tolist():
-            target = ((high << 64 | low) * self.total) >> 128
-            block = bisect_right(self.prefix, target)
-            blocks.append(block)
-            left.append(target - (self.prefix[block - 1] if block else 0))
-        rows, inside = np.empty(len(words), np.int64), np.empty(len(words), np.int64)
-        above = np.array([t >> 64 for t in left], np.uint64)
-        below = np.array([t & (2**64 - 1) for t in left], np.uint64)
-        numbers = np.array(blocks, np.int64)
-        draws.locate_all(self.nearest_sq, self.data.weights, numbers, *self.scale, above, below, rows, inside)
-        return rows, inside
 
 
 class Seeding:
@@ -141,10 +75,9 @@ class Seeding:
         self.state = np.zeros(4, np.int64)
         self.taken = np.empty(n_candidates, np.int64)
         self.frozen = Frozen(data)
-        self.frames: dict[bool, Frame] = {}
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
         self.room = max(LIST_ROOM, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
-        self.entries: tuple[NDArray[Any], ...] = ()
+        self.visits = Visits(data, self.width, self.n_lanes, self.room, self.seeds, self.nearest_sq, self.labels)
         # cycles a row: of lists, some hundred an entry; of a visit that lists nothing, a chain of differences a group
         entry = GROWTH * n_candidates * (1.2 * data.d + 100.0)
         if data.d < fast_gains.FEW:
@@ -241,17 +174,19 @@ class Seeding:
         t = int(self.state[draws.CHOSEN])
         total_room = self.n_lanes * self.room
         per_candidate = GROWTH * self.data.n / t
-        together = min(kernels.MANY, (self.k - t) * self.L, int(total_room / per_candidate))
+        # those of many steps grow stale meanwhile: they are refused, and rows listed that are no nearer any more
+        many = min(visit.MANY, self.L * max(2, t // STALE))
+        together = min(many, (self.k - t) * self.L, int(total_room / per_candidate))
         # a list for one step alone costs more than it saves
         direct = t < self.direct_until or together < min(2, self.k - t) * self.L
-        if DIRECT is not None and t >= self.redo_until and self.L <= kernels.MANY:
+        if DIRECT is not None and t >= self.redo_until and self.L <= visit.MANY:
             direct, together = DIRECT, max(together, self.L)
         if direct:
             self._propose(self.L)
             self._step_directly()
             return
         self.settle()
-        if self.L <= kernels.MANY:
+        if self.L <= visit.MANY:
             together = together // self.L * self.L
         self._propose(together)
         if not self._evaluate():
@@ -354,7 +289,7 @@ class Seeding:
         label = np.int32(t if self.unsettled else 0)
         for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
             single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
-            frame = self._frame(single)
+            frame = self.visits.frame(single)
             # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
             shift = np.zeros_like(frame.shift) if single else frame.shift
             scale = frame.dtype.type(frame.scale)
@@ -393,11 +328,6 @@ class Seeding:
         return totals, error + 1.2 * (fast_gains.BLOCK_ROWS + 8) * unit * totals
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
-    def _frame(self, single: bool) -> Frame:
-        if single not in self.frames:
-            self.frames[single] = Frame(self.data, self.seeds[:1], single)
-        return self.frames[single]
-
     def _evaluate(self) -> bool:
         """Make the lists of the proposals that have none; False where there is no room for them."""
         data = self.data
@@ -405,25 +335,22 @@ class Seeding:
         old = np.flatnonzero(self.slots >= 0)
         if len(fresh) == 0:
             return True
-        if not self.entries:
-            index = np.int32 if data.n < 2**31 else np.int64
-            shape = (self.n_lanes, self.room)
-            self.entries = (np.empty(shape, index), np.empty(shape, np.uint8), np.empty(shape))
         t = int(self.state[draws.CHOSEN])
-        counts = np.zeros((self.n_lanes, 1), np.int64)
-        for part in range(0, len(fresh), kernels.MANY):
-            which = fresh[part : part + kernels.MANY]
-            self._visit(data.points.take(self.rows[which]), part, t, counts)
-        if (counts > self.room).any():
+        counts = np.zeros((self.n_lanes, 2), np.int64)
+        for part in range(0, len(fresh), visit.MANY):
+            which = fresh[part : part + visit.MANY]
+            self.visits.visit(data.points.take(self.rows[which]), part, t, counts)
+        self.rows_read += int(counts[:, 1].sum())
+        if (counts[:, 0] > self.room).any():
             return False
         # the lists that are still wanted go behind the new ones
         n_lists = len(fresh) + len(old)
         kept = [slice(*self.starts[s : s + 2]) for s in self.slots[old]]
         lengths = [s.stop - s.start for s in kept]
-        total = int(counts.sum())
+        total = int(counts[:, 0].sum())
         starts, places = np.zeros(n_lists + 1, np.int64), np.empty(n_lists, np.int64)
-        rows, values = np.empty(total + sum(lengths), self.entries[0].dtype), np.empty(total + sum(lengths))
-        draws.group_entries(*self.entries, counts[:, 0], starts, places, rows, values)
+        rows, values = np.empty(total + sum(lengths), self.visits.entries[0].dtype), np.empty(total + sum(lengths))
+        draws.group_entries(*self.visits.entries, counts[:, 0], starts, places, rows, values)
         at = total
         for c, (s, length) in enumerate(zip(kept, lengths, strict=True)):
             rows[at : at + length], values[at : at + length] = self.list_rows[s], self.list_values[s]
@@ -433,69 +360,6 @@ class Seeding:
         self.slots[fresh] = np.arange(len(fresh))
         self.slots[old] = len(fresh) + np.arange(len(old))
         return True
-
-    def _visit(self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]) -> None:
-        """List the rows that come nearer to these candidates than to the first t chosen rows."""
-        data = self.data
-        M = len(candidates)
-        grouped = canonical.group_centers(candidates)
-        pitch = -(-M // 16) * 16
-        table, closest = np.empty((t, pitch), np.float32), np.empty(t, np.float32)
-        spaced: dict[bool, Any] = {}
-        for lo, hi, rows in data.ranges(4.0 * data.d * M):
-            single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
-            frame = self._frame(single)
-            square = (frame.scale, frame.scale)
-            if single not in spaced:
-                shared: tuple[Any, ...] = (
-                    self.plain,
-                    self.seeds[:t],
-                    new_counter(),
-                    grouped,
-                    M,
-                    *square,
-                    table,
-                    closest,
-                )
-                n_lanes = data.lanes(4.0 * t * M * data.d, t)
-                threads.share(n_lanes, parallel_seeding.spacing_parallel, kernels.spacing_lane, shared)
-                spaced[single] = None if self.plain else self._packed(frame, candidates)
-            shared = (
-                rows, new_counter(), self.nearest_sq[lo:hi], self.labels[lo:hi], lo, table, closest, *square,
-                frame.error, candidates, first_slot,
-            )  # fmt: skip
-            private = (*self.entries, counts)
-            if self.plain:
-                threads.share(
-                    self.n_lanes,
-                    parallel_seeding.plain_candidates_parallel,
-                    kernels.plain_candidates_lane,
-                    shared,
-                    private,
-                )
-                continue
-            scale = frame.dtype.type(frame.scale)
-            shared = (simd.lanes(self.width), *shared, scale, frame.shift, *spaced[single])
-            threads.share(self.n_lanes, parallel_seeding.candidates_parallel, kernels.candidates_lane, shared, private)
-
-    def _packed(self, frame: Frame, candidates: NDArray[np.float64]) -> tuple[Any, ...]:
-        """Candidates as the micro-kernel wants them, as packed rows, and the largest of their norms."""
-        M, d = candidates.shape
-        n_groups = -(-M // self.width)
-        groups = np.zeros(n_groups * d * self.width, np.float32)
-        halves, norms = np.empty(n_groups * self.width, np.float32), np.empty(M)
-        largest = lloyd.pack_centers(
-            candidates, np.zeros(M, np.uint8), frame.scale, frame.shift.astype(np.float64), self.width,
-            groups, np.empty(0, np.float32), halves, norms,
-        )  # fmt: skip
-        tiles = np.empty(-(-M // 12) * (-(-d // 64) * 12 * 64), np.float32)
-        order = np.arange(M)
-        for first in range(0, M, 12):
-            kernels.pack_rows(
-                candidates, order, first, min(12, M - first), frame.scale, frame.shift.astype(np.float64), tiles,
-                first // 12 * (-(-d // 64) * 12 * 64),
-            )  # fmt: skip
-        return groups, halves, tiles, largest
 
 
 def greedy(

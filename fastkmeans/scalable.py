@@ -21,8 +21,8 @@ from . import passes, threads
 from .data import Data, new_counter
 from .kernels import gains as kernels
 from .kernels import lloyd, parallel_seeding, philox
-from .plusplus import Frozen, Stream
 from .points import as_points
+from .potentials import Frozen, Stream
 
 ROUNDS = 5
 OVERSAMPLING = 2.0

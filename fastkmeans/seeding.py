@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import Data
-from .plusplus import Seeding, Stream, greedy
+from .plusplus import Seeding, greedy
+from .potentials import Stream
 from .scalable import scalable_rows
 
 REBUILD = 256  # draws without replacement between two prefix sums

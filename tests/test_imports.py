@@ -26,6 +26,8 @@ RANKS = {
     "passes": 2,
     "bounded": 2,
     "plusplus": 2,
+    "potentials": 2,
+    "visits": 2,
     "scalable": 2,
     "seeding": 2,
     "refine": 3,

@@ -7,9 +7,9 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import data, passes, plusplus, seeding, threads
-from fastkmeans.kernels import candidates, simd
+from fastkmeans import data, passes, plusplus, potentials, seeding, threads
 from fastkmeans.kernels import seeding as draws
+from fastkmeans.kernels import simd, visit
 from fastkmeans.points import as_points, as_weights
 
 WIDTH = max(4, simd.native_lanes())
@@ -28,7 +28,7 @@ def prepared(X, weights=None, n_threads=1):
 
 
 def stream(seed):
-    return plusplus.Stream(np.random.Generator(np.random.PCG64(seed)))
+    return potentials.Stream(np.random.Generator(np.random.PCG64(seed)))
 
 
 def rows_of(X, k, seed, weights=None, n_candidates=None, n_threads=1):
@@ -78,7 +78,7 @@ def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
     expected = oracle.kmeans_plusplus(X, None, k, 5)
     monkeypatch.setattr(plusplus, "DIRECT", False)
     for many in (6, 7, 16, 48):
-        monkeypatch.setattr(candidates, "MANY", many)
+        monkeypatch.setattr(visit, "MANY", many)
         assert rows_of(X, k, 5) == expected
     monkeypatch.setattr(data, "RANGE_ROWS", 50)
     assert rows_of(X, k, 5) == expected
@@ -268,7 +268,7 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
     assert found._exact_gains(rows) == exact
     gains, errors = found._estimate(rows)
     halvings = 0 if weights is None else int(max(W)).bit_length()
-    unit = float(np.ldexp(1.0, g - halvings)) * found._frame(X.dtype == np.float32).scale ** 2
+    unit = float(np.ldexp(1.0, g - halvings)) * found.visits.frame(X.dtype == np.float32).scale ** 2
     assert (np.abs(gains - np.array(exact, float) * unit) <= errors).all()
     if count > 1 and X.dtype == np.float32:
         assert errors.max() <= 1e-3 * max(
