@@ -85,6 +85,7 @@ class Seeding:
         else:
             visit = 0.9 * data.d * -(-(n_candidates + 1) // self.width) + 12.0
         self.direct_until = 2 if self.plain else int(entry / visit)
+        self.frozen_at = 0  # rows that were chosen then
         self.redo_until = 0  # steps before this one had no room for lists
         self.unsettled = False  # whether nearest_sq does not know of the last seed yet
         self._forget()
@@ -167,6 +168,7 @@ class Seeding:
         self._drop(int(self.state[draws.CURSOR]), self.taken[:count].copy())
         self.state[[draws.CURSOR, draws.MISSED, draws.PENDING]] = 0
         self.settle()
+        self.frozen_at = int(self.state[draws.CHOSEN])
         return self.frozen.freeze(self.nearest_sq)
 
     def _steps(self) -> None:
@@ -175,7 +177,11 @@ class Seeding:
         total_room = self.n_lanes * self.room
         per_candidate = GROWTH * self.data.n / t
         # those of many steps grow stale meanwhile: they are refused, and rows listed that are no nearer any more
-        many = min(visit.MANY, self.L * max(2, t // STALE))
+        steps = t // STALE
+        refused, taken = int(self.state[draws.MISSED]), t - self.frozen_at
+        if refused:  # the share refused grows step by step: so many are left before all is frozen, and drawn, anew
+            steps = min(steps, math.ceil(taken * (math.sqrt(draws.MISSES / refused) - 1.0)))
+        many = min(visit.MANY, self.L * max(2, steps))
         together = min(many, (self.k - t) * self.L, int(total_room / per_candidate))
         # a list for one step alone costs more than it saves
         direct = t < self.direct_until or together < min(2, self.k - t) * self.L

@@ -7,9 +7,9 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import data, passes, plusplus, potentials, seeding, threads
+from fastkmeans import data, passes, plusplus, potentials, seeding, threads, visits
+from fastkmeans.kernels import mapped, simd, visit
 from fastkmeans.kernels import seeding as draws
-from fastkmeans.kernels import simd, visit
 from fastkmeans.points import as_points, as_weights
 
 WIDTH = max(4, simd.native_lanes())
@@ -38,10 +38,11 @@ def rows_of(X, k, seed, weights=None, n_candidates=None, n_threads=1):
 def check(X, k, seeds=(0, 1), weights=None, n_candidates=None):
     for seed in seeds:
         expected = oracle.kmeans_plusplus(X, weights, k, seed, n_candidates)
-        for direct in (True, False, None):
+        for direct, helped in ((True, None), (False, True), (False, False), (None, None)):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(plusplus, "DIRECT", direct)
-                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct)
+                patch.setattr(visits, "MAP", helped)
+                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct, helped)
 
 
 @pytest.mark.parametrize("name", matrix.DATA)
@@ -77,9 +78,12 @@ def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
     k = 60
     expected = oracle.kmeans_plusplus(X, None, k, 5)
     monkeypatch.setattr(plusplus, "DIRECT", False)
-    for many in (6, 7, 16, 48):
+    for many in (6, 7, 16, 50, 96):
         monkeypatch.setattr(visit, "MANY", many)
         assert rows_of(X, k, 5) == expected
+    monkeypatch.setattr(plusplus, "STALE", 1)
+    monkeypatch.setattr(visits, "MAP", True)
+    assert rows_of(X, k, 5) == expected
     monkeypatch.setattr(data, "RANGE_ROWS", 50)
     assert rows_of(X, k, 5) == expected
     # lists too small for anything, or for some steps
@@ -95,6 +99,7 @@ def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
 def test_threads(direct, monkeypatch):
     monkeypatch.setattr(threads, "SERIAL_WORK", 0)
     monkeypatch.setattr(plusplus, "DIRECT", direct)
+    monkeypatch.setattr(visits, "MAP", True)
     for name in ("uniform32", "d=65"):
         X, _ = matrix.dataset(name)
         expected = oracle.kmeans_plusplus(X, None, 30, 3)
@@ -215,9 +220,9 @@ def seeded(X, weights, seeds, width):
 
 
 @hypothesis.settings(max_examples=100)
-@hypothesis.given(clouds(), st.integers(1, 48))
-def test_rows_that_come_nearer_are_never_missed(cloud, count):
-    """The filters leave exactly what plain loops find."""
+@hypothesis.given(clouds(), st.integers(1, 96), st.booleans())
+def test_rows_that_come_nearer_are_never_missed(cloud, count, helped):
+    """The filters leave exactly what plain loops find, with an order and a map, and without."""
     X, weights, rng = cloud
     present = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
     seeds, chosen = rng.choice(present, 3), rng.choice(present, count)
@@ -231,7 +236,9 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count):
         found.rows, found.inside = np.asarray(chosen, np.int64), np.zeros(count, np.int64)
         found.slots = np.full(count, -1, np.int32)
         found._flags = lambda: np.ones(count, np.uint8)
-        assert found._evaluate()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(visits, "MAP", helped)
+            assert found._evaluate()
         lists = [
             (int(i), c, float(v))
             for c in range(count)
@@ -242,6 +249,61 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count):
             )
         ]
         assert sorted(lists) == expected
+
+
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(clouds())
+def test_the_map_brings_no_two_rows_farther_apart(cloud):
+    """Up to the error it states; and with no more features than directions, no two nearer than that either."""
+    X = cloud[0]
+    source = prepared(X)
+    found = visits.Map(source, source.points.take(np.arange(0, len(X), 2)))
+    coordinates = found.of(X, np.empty((len(X), mapped.DIMENSIONS), np.float32)).astype(np.float64)
+    apart = np.sqrt(oracle.canonical(X, X)) * found.scale
+    lengths = np.sqrt((coordinates**2).sum(axis=1))
+    allowed = found.error[1] * (lengths[:, None] + lengths) + np.sqrt(found.error[2])
+    measured = np.sqrt(((coordinates[:, None] - coordinates) ** 2).sum(axis=2))
+    assert (measured <= apart + allowed).all()
+    if X.shape[1] < mapped.DIMENSIONS - 1:
+        assert (measured[:, :] >= apart * (1.0 - 1e-6) - allowed).all()
+
+
+def test_rows_in_the_order_of_their_seeds():
+    rng = np.random.default_rng(3)
+    labels, nearest_sq = rng.integers(0, 9, 500).astype(np.int32), rng.exponential(size=500) ** 4
+    labels[labels == 5] = 4  # a seed without rows
+    nearest_sq[:40] = 0.0
+    order, starts, largest = (
+        np.empty(500, np.int32),
+        np.empty(9 * mapped.LEVELS + 1, np.int64),
+        np.empty(9 * mapped.LEVELS),
+    )
+    mapped.order_rows(labels, nearest_sq, order, starts, largest)
+    assert sorted(order) == list(range(500)) and starts[0] == 0 and starts[-1] == 500
+    for s, top in enumerate(largest):
+        rows = order[starts[s] : starts[s + 1]]
+        assert (labels[rows] == s // mapped.LEVELS).all() and (np.diff(rows) > 0).all()
+        assert top == nearest_sq[rows].max(initial=0.0)
+        if s % mapped.LEVELS and len(rows):
+            earlier = order[starts[s - s % mapped.LEVELS] : starts[s]]
+            assert (nearest_sq[earlier] > nearest_sq[rows].max()).all()
+
+
+def test_rows_out_of_reach_are_passed_over():
+    """What order and map are for: of many small blobs, few rows are looked at."""
+    rng = np.random.default_rng(0)
+    X = (20.0 * rng.normal(size=(60, 40)))[rng.integers(0, 60, 3000)] + 0.1 * rng.normal(size=(3000, 40))
+    X = X.astype(np.float32)
+    read = {}
+    for helped in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(visits, "MAP", helped)
+            patch.setattr(plusplus, "DIRECT", False)
+            source, words = prepared(X), stream(1)
+            found = plusplus.greedy(source, 120, None, words, seeding.WeightDraws(source, words).draw())
+        assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 120, 1)
+        read[helped] = found.rows_read
+    assert read[True] <= read[False] < 30 * len(X)  # a step at a time would read all of them 120 times
 
 
 @hypothesis.settings(max_examples=100)

@@ -113,10 +113,11 @@ def pair_square(typingctx, width, y, y0, q, q0, d):
 
 
 @intrinsic
-def tile_masks(typingctx, width, y, c, h, d, n_groups, thresholds, masks, totals):
+def tile_masks(typingctx, width, y, c, h, d, n_groups, thresholds, masks, totals, ahead, step):
     """Bit q of masks[r] (int64) is kept where the fast value of row r of a tile and candidate q reaches thresholds[r].
 
-    y, c, h, d, n_groups, totals: as micro.assign_tile; thresholds (ROWS,) float32 IN, masks (ROWS,) int64 INOUT.
+    y, c, h, d, n_groups, totals, ahead, step: as micro.assign_tile; thresholds (ROWS,) float32 IN, masks (ROWS,) int64
+    INOUT.
     """
 
     def codegen(context, b, signature, args):
@@ -137,8 +138,11 @@ def tile_masks(typingctx, width, y, c, h, d, n_groups, thresholds, masks, totals
                 c_group = simd.at(b, pc, b.mul(first, d_))
                 h_group = simd.at(b, ph, first)
                 norms = [simd.load(b, simd.at(b, h_group, g * w), vtype) for g in range(groups)]
+                # only the first groups have anything to fetch; the others ask for one line again and again
+                step = b.select(b.icmp_signed("==", loop.i, nought), args[10], nought)
                 for r0 in range(0, ROWS, rows):
-                    values = _rows_by_groups(b, rows, norms, simd.at(b, py, r0 * CHUNK), c_group, d_, w, pt)
+                    y_rows = simd.at(b, py, r0 * CHUNK)
+                    values = _rows_by_groups(b, rows, norms, y_rows, c_group, d_, w, pt, (args[9], step))
                     for r in range(rows):
                         limit = simd.splat(b, b.load(simd.at(b, pl, r0 + r)), w)
                         bits = nought
@@ -159,7 +163,7 @@ def tile_masks(typingctx, width, y, c, h, d, n_groups, thresholds, masks, totals
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, y, c, h, i8, i8, thresholds, masks, totals), codegen
+    return types.void(width, y, c, h, i8, i8, thresholds, masks, totals, i8, i8), codegen
 
 
 @intrinsic

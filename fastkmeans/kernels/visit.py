@@ -198,7 +198,7 @@ def candidates_lane(
                 for u in range(n_words):
                     tile_masks(
                         width, point, map_groups[u * WORD * DIMENSIONS :], map_halves[u * WORD :], DIMENSIONS,
-                        (per_word[u] + w - 1) // w, limits, kept[u], totals,
+                        (per_word[u] + w - 1) // w, limits, kept[u], totals, 0, 0,
                     )  # fmt: skip
                 for r in range(rows):
                     some = np.int64(0)
@@ -206,8 +206,12 @@ def candidates_lane(
                         masks[u, n_passed] = kept[u, r]
                         some |= kept[u, r]
                         n_left += count_bits(kept[u, r])
-                    visited[n_passed] = visited[v0 + r]
+                    i = visited[v0 + r]
+                    visited[n_passed] = i
                     n_passed += some != 0
+                    if some != 0 and ahead != 0:
+                        for line in range(0, row_bytes + 63, 64):
+                            fetch_ahead(ahead + i * row_bytes + line)
             n_visited = n_passed
         if narrow:
             for v in range(n_visited):
@@ -228,10 +232,6 @@ def candidates_lane(
         n_pairs = 0
         for v0 in range(0, n_visited, ROWS):
             rows = min(ROWS, n_visited - v0)
-            if ahead != 0:
-                for v in range(v0 + ROWS, min(v0 + 2 * ROWS, n_visited)):
-                    for line in range(0, row_bytes + 63, 64):
-                        fetch_ahead(ahead + visited[v] * row_bytes + line)
             pack_rows(X, visited, v0, rows, pack_scale, shift, y, 0)
             tile_norms(width, y, 0, d, squares, 0)
             for r in range(rows):
@@ -254,10 +254,12 @@ def candidates_lane(
                     )
                     below = np.float64(squares[r]) * (1.0 - error[5])
                     limits[r] = np.float32(0.5 * (below - reach) - slack - 1e-6 * abs(below - reach))
+                # where many pairs are left, the rows that follow are most often the next ones
+                following = ahead + (visited[v0] + ROWS) * row_bytes
                 for u in range(n_words):
                     tile_masks(
                         width, y, groups[u * WORD * d :], halves[u * WORD :], d, (per_word[u] + w - 1) // w, limits,
-                        kept[u], totals,
+                        kept[u], totals, following, ROWS * row_bytes // d if u == 0 else 0,
                     )  # fmt: skip
             else:
                 for r in range(ROWS):
