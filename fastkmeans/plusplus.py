@@ -35,6 +35,7 @@ LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
 LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
+MOST_TOGETHER = 12  # candidates of a step, at most, where two steps are evaluated in one visit
 STALE = 6  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
@@ -87,7 +88,8 @@ class Seeding:
         self.direct_until = 2 if self.plain else int(entry / visit)
         self.frozen_at = 0  # rows that were chosen then
         self.redo_until = 0  # steps before this one had no room for lists
-        self.unsettled = False  # whether nearest_sq does not know of the last seed yet
+        self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet
+        self.by_rows = not self.plain and data.d < fast_gains.FEW
         self._forget()
         self._choose(first)
         self._settle_exactly()
@@ -105,9 +107,10 @@ class Seeding:
 
     def _flags(self) -> NDArray[np.uint8]:
         if self.unsettled and len(self.rows):
-            t = int(self.state[draws.CHOSEN]) - 1
-            X, seed = self.data.points.take(self.rows), self.seeds[t]
-            draws.bring_nearer(X, self.rows, seed, np.int32(t), self.nearest_sq, self.labels)
+            n = int(self.state[draws.CHOSEN])
+            X = self.data.points.take(self.rows)
+            for t in range(n - self.unsettled, n):
+                draws.bring_nearer(X, self.rows, self.seeds[t], np.int32(t), self.nearest_sq, self.labels)
         flags = np.empty(len(self.rows), np.uint8)
         draws.accepted(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, flags)
         return flags
@@ -188,7 +191,7 @@ class Seeding:
         if DIRECT is not None and t >= self.redo_until and self.L <= visit.MANY:
             direct, together = DIRECT, max(together, self.L)
         if direct:
-            self._propose(self.L)
+            self._propose(self.L + self._most_following(t))
             self._step_directly()
             return
         self.settle()
@@ -216,10 +219,10 @@ class Seeding:
         self.chosen[t] = row
         self.seeds[t] = self.data.points.take([row])[0]
         self.state[draws.CHOSEN] += 1
-        self.unsettled = True
+        self.unsettled += 1
 
     def settle(self) -> None:
-        """Let nearest_sq and labels know of the last seed."""
+        """Let nearest_sq and labels know of all seeds."""
         if self.unsettled and self.plain:
             self._settle_exactly()
         elif self.unsettled:
@@ -234,38 +237,90 @@ class Seeding:
         for lo, hi, rows in data.ranges(16.0 * data.d):
             shared = (self.plain, rows, new_counter(), center, np.int32(t), self.nearest_sq[lo:hi], self.labels[lo:hi])
             threads.share(n_lanes, parallel_seeding.nearer_parallel, exact_gains.nearer_lane, shared)
-        self.unsettled = False
+        self.unsettled = 0
+
+    def _most_following(self, t: int) -> int:
+        """How many proposals beyond those of step t are evaluated in the same visit, where lanes run over rows.
+
+        Two more than a step takes: some are refused once that step is done.
+        """
+        return self.L + 2 if self.by_rows and self.L <= MOST_TOGETHER and t + 1 < self.k else 0
 
     def _step_directly(self) -> None:
-        """One step that lists nothing: fast sums of gains, exact ones where those leave a doubt."""
-        count = draws.collect(
-            self.rows, self.inside, self.nearest_sq, *self.frozen.scale, self.L, self.state, self.taken
-        )  # fmt: skip
+        """One step that lists nothing, or two: fast sums of gains, exact ones where those leave a doubt."""
+        count = self._collect()
         if count < self.L:
             return  # to be frozen anew
+        cursor = int(self.state[draws.CURSOR])
+        following = np.empty(0, np.int64)
+        if self.state[draws.MISSED] < draws.MISSES:
+            most = self._most_following(int(self.state[draws.CHOSEN]))
+            following = cursor + np.flatnonzero(self._flags()[cursor:])[:most]
         chosen = self.rows[self.taken]
-        candidates = self.data.points.take(chosen)
+        candidates = self.data.points.take(np.concatenate([chosen, self.rows[following]]))
         doubtful = list(range(self.L))
         if self.plain:
             self.settle()
         else:
-            gains, errors = self._estimate(candidates)
-            best = int(gains.argmax())
-            doubtful = [c for c in doubtful if not gains[c] + errors[c] < gains[best] - errors[best]]
-        # of equal candidates the first wins
-        different = [
-            c for i, c in enumerate(doubtful) if not any((candidates[c] == candidates[b]).all() for b in doubtful[:i])
-        ]
+            gains, errors = self._estimate(candidates, len(following))
+            doubtful = self._doubtful(gains[: self.L], errors[: self.L])
+        different = self._different(doubtful, candidates)
         winner = different[0]
         if len(different) > 1:
             totals = self._exact_gains(candidates[different])
             winner = different[totals.index(max(totals))]
         self._choose(int(chosen[winner]))
+        self._finish_step()
+        if len(following):
+            of_winner = slice(self.L + winner * len(following), self.L + (winner + 1) * len(following))
+            self._step_after(following - cursor, candidates[self.L :], gains[of_winner], errors[of_winner])
+
+    def _step_after(
+        self, places: NDArray[np.int64], candidates: NDArray[np.float64], gains: NDArray[np.float64],
+        errors: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        """The next step, if its candidates are among those evaluated with the last one and no doubt is left.
+
+        places: numbers of the proposals evaluated, ascending; gains, errors: theirs after the last step.
+        """
+        self._flags()  # lets nearest_sq of all proposals know of the seed just chosen
+        before = self.state.copy()
+        if self._collect() < self.L:
+            return
+        at = np.minimum(np.searchsorted(places, self.taken), len(places) - 1)
+        if (places[at] == self.taken).all():
+            different = self._different(self._doubtful(gains[at], errors[at]), candidates[at])
+            if len(different) == 1:
+                self._choose(int(self.rows[self.taken[different[0]]]))
+                self._finish_step()
+                return
+        self.state[:] = before
+
+    def _collect(self) -> int:
+        return int(
+            draws.collect(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, self.L, self.state, self.taken)
+        )
+
+    def _finish_step(self) -> None:
+        """Proposals up to the cursor are used up, unless the potentials are to be frozen anew, which sees to that."""
         if self.state[draws.MISSED] < draws.MISSES:
             self._drop(int(self.state[draws.CURSOR]))
             self.state[draws.CURSOR] = 0
         else:
             self.state[draws.PENDING] = 0
+
+    @staticmethod
+    def _doubtful(gains: NDArray[np.float64], errors: NDArray[np.float64]) -> list[int]:
+        """Numbers of the candidates that may have the highest gain."""
+        best = int(gains.argmax())
+        return [c for c in range(len(gains)) if not gains[c] + errors[c] < gains[best] - errors[best]]
+
+    @staticmethod
+    def _different(numbers: list[int], candidates: NDArray[np.float64]) -> list[int]:
+        """Those of some candidates that do not equal an earlier one: of equal candidates the first wins."""
+        return [
+            c for i, c in enumerate(numbers) if not any((candidates[c] == candidates[b]).all() for b in numbers[:i])
+        ]
 
     def _exact_gains(self, candidates: NDArray[np.float64]) -> list[int]:
         """By how much each candidate would lower the potential."""
@@ -281,19 +336,26 @@ class Seeding:
         digits = gains.reshape(self.n_lanes, len(candidates), draws.DIGITS).sum(axis=0).tolist()
         return [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]
 
-    def _estimate(self, candidates: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Settle, and estimate the gains of candidates, with bounds of the error, in some unit."""
+    def _estimate(
+        self, candidates: NDArray[np.float64], n_second: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Settle, and estimate the gains of candidates, with bounds of the error, in some unit.
+
+        The last n_second candidates are of the step after the next: for each of the others in turn, what they gain
+        once that one is chosen comes behind the gains of those.
+        """
         data = self.data
         self.rows_read += data.n
-        L, w, t = len(candidates), self.width, int(self.state[draws.CHOSEN]) - 1
+        M, w, n = len(candidates), self.width, int(self.state[draws.CHOSEN])
+        L = M - n_second
         n_groups = -(-(L + 1) // w)
         weight_unit = math.ldexp(1.0, -int(data.weights.max()).bit_length()) if data.weighted else 1.0
         unit = 2.0**-24
         relative = 1.01 * (data.d + 4) * unit
-        by_rows = data.d < fast_gains.FEW
-        gains = np.zeros((self.n_lanes, L + 1 if by_rows else n_groups * w))
-        label = np.int32(t if self.unsettled else 0)
-        for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
+        gains = np.zeros((self.n_lanes, L * (1 + n_second) if self.by_rows else n_groups * w))
+        first = n - max(1, self.unsettled)
+        label = np.int32(first)
+        for lo, hi, rows in data.ranges(2.0 * data.d * (M + 1)):
             single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
             frame = self.visits.frame(single)
             # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
@@ -304,12 +366,12 @@ class Seeding:
             if not single:
                 a += 2.02 * unit * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
             floor = 8.0 * float(frame.error[2])
-            packed = np.full((n_groups * w, data.d), np.nan, np.float32)
-            if self.unsettled:
-                packed[0] = self.seeds[t].astype(frame.dtype) * scale - shift
-            packed[1 : L + 1] = candidates.astype(frame.dtype) * scale - shift
-            if by_rows:
-                centers = (packed[: L + 1].reshape(-1), L + 1)
+            n_seeds = 2 if self.by_rows else 1
+            packed = np.full((n_seeds + M if self.by_rows else n_groups * w, data.d), np.nan, np.float32)
+            packed[: self.unsettled] = self.seeds[n - self.unsettled : n].astype(frame.dtype) * scale - shift
+            packed[n_seeds : n_seeds + M] = candidates.astype(frame.dtype) * scale - shift
+            if self.by_rows:
+                centers: tuple[Any, ...] = (packed.reshape(-1), L, n_second)
                 kernel_pair = (parallel_seeding.panel_gains_parallel, fast_gains.panel_gains_lane)
             else:
                 by_group = packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)
@@ -317,12 +379,12 @@ class Seeding:
                 kernel_pair = (parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane)
             shared = (
                 simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
-                self.labels[lo:hi], self.seeds[t : t + 1], label, scale, tiled, frame.scale, frame.scale, relative, a,
-                floor, weight_unit, *centers, *ahead(rows, 3 * w if by_rows else 6),
+                self.labels[lo:hi], self.seeds[first:n], label, scale, tiled, frame.scale, frame.scale, relative, a,
+                floor, weight_unit, *centers, *ahead(rows, 3 * w if self.by_rows else 6),
             )  # fmt: skip
             threads.share(self.n_lanes, *kernel_pair, shared, (gains,))
-        self.unsettled = False
-        totals = gains.sum(axis=0)[1 : L + 1]
+        self.unsettled = 0
+        totals = gains.sum(axis=0) if self.by_rows else gains.sum(axis=0)[1 : L + 1]
         if L == 0:
             return totals, totals
         # a bound of the sum of errors from the sum of the distances, which has only fallen since it was frozen

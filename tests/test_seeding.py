@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from fastkmeans import data, passes, plusplus, potentials, seeding, threads, visits
-from fastkmeans.kernels import mapped, simd, visit
+from fastkmeans.kernels import fast_gains, mapped, simd, visit
 from fastkmeans.kernels import seeding as draws
 from fastkmeans.points import as_points, as_weights
 
@@ -306,6 +306,16 @@ def test_rows_out_of_reach_are_passed_over():
     assert read[True] <= read[False] < 30 * len(X)  # a step at a time would read all of them 120 times
 
 
+def test_two_steps_in_one_visit():
+    X = np.random.default_rng(0).normal(size=(2000, 6)).astype(np.float32)
+    source, words = prepared(X), stream(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plusplus, "DIRECT", True)
+        found = plusplus.greedy(source, 40, None, words, seeding.WeightDraws(source, words).draw())
+    assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 40, 1)
+    assert found.rows_read < 34 * len(X)  # one at a time they are read 40 times, and once to settle the first
+
+
 @hypothesis.settings(max_examples=100)
 @hypothesis.given(clouds(), st.integers(1, 20))
 def test_fast_gains_are_within_their_bounds(cloud, count):
@@ -332,6 +342,18 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
     halvings = 0 if weights is None else int(max(W)).bit_length()
     unit = float(np.ldexp(1.0, g - halvings)) * found.visits.frame(X.dtype == np.float32).scale ** 2
     assert (np.abs(gains - np.array(exact, float) * unit) <= errors).all()
+    if count > 1 and X.shape[1] < fast_gains.FEW:
+        found.unsettled = 2  # seeds that are settled already: nothing changes
+        n_second = count // 2
+        first = chosen[: count - n_second]
+        pairs, pair_errors = found._estimate(rows, n_second)
+        exact = exact[: len(first)]
+        for c in first:
+            between = np.minimum(nearest, oracle.canonical(X, X[c : c + 1])[:, 0])
+            for b in chosen[len(first) :]:
+                after = oracle.on_grid(np.minimum(between, oracle.canonical(X, X[b : b + 1])[:, 0]), g)
+                exact.append(int(sum(W * (oracle.on_grid(between, g) - after))))
+        assert (np.abs(pairs - np.array(exact, float) * unit) <= pair_errors).all()
     if count > 1 and X.dtype == np.float32:
         assert errors.max() <= 1e-3 * max(
             float(sum(W * before)) * unit, 1e-30

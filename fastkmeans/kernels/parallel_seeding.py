@@ -86,13 +86,13 @@ def fast_gains_parallel(
 
 @kernel(parallel=True)
 def panel_gains_parallel(
-    n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
-    floor, weight_unit, centers, n_centers, ahead, step, gains,
+    n, width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_first, n_second, ahead, step, gains,
 ):  # fmt: skip
     for lane in prange(n):
         panel_gains_lane(
-            width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
-            relative, a, floor, weight_unit, centers, n_centers, ahead, step, gains[lane],
+            width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
+            relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, gains[lane],
         )  # fmt: skip
 
 
