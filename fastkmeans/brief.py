@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .data import Data, field_exponent, power_pair
 from .draws import Stream
+from .passes import is_small
 
 BITS, MISSES = 50, 16  # as in kernels/seeding.py: they are part of what is drawn
 MOST_ROWS = (1 << 12) - 1  # a sum of their potentials stays below 2**63
@@ -20,7 +21,7 @@ MOST_CLUSTERS = 64
 def serves(data: Data, n_clusters: int) -> bool:
     """Whether this module is the one to seed such data."""
     small = data.n <= MOST_ROWS and data.d <= MOST_FEATURES and n_clusters <= MOST_CLUSTERS
-    return small and not data.weighted
+    return small and not data.weighted and data.points.sparse is None and is_small(data, n_clusters)
 
 
 class BriefSeeding:

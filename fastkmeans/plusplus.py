@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -24,62 +23,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
-from .data import Data, field_exponent, new_counter, power_pair
+from .data import Data, new_counter
 from .draws import Stream
-from .kernels import candidates as kernels
-from .kernels import canonical, fast_gains, lloyd, parallel_seeding, simd
+from .kernels import fast_gains, parallel_seeding, simd, visit
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
-from .passes import Frame, ahead, is_small
+from .passes import ahead, is_small
+from .potentials import Frozen
+from .visits import Visits
 
 LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
 LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
+MOST_TOGETHER = 12  # candidates of a step, at most, where two steps are evaluated in one visit
+STALE = 6  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
-
-
-class Frozen:
-    """The potentials as they were at some time: proposals are drawn by them."""
-
-    def __init__(self, data: Data) -> None:
-        self.data = data
-        self.nearest_sq = np.empty(data.n)
-        self.sums = np.zeros((-(-data.n // draws.BLOCK), draws.DIGITS), np.int64)
-
-    def freeze(self, nearest_sq: NDArray[np.float64]) -> bool:
-        """Freeze the potentials of these distances; False where there is nothing left of them."""
-        data = self.data
-        largest = float(nearest_sq.max())
-        if largest == 0.0:
-            return False
-        self.exponent = max(field_exponent(largest) - draws.BITS, -1074)
-        self.scale = power_pair(-self.exponent)
-        shared = (nearest_sq, data.weights, new_counter(), *self.scale, self.nearest_sq, self.sums)
-        threads.share(data.lanes(8.0 * data.n, data.n), parallel_seeding.freeze_parallel, draws.freeze_lane, shared)
-        total = 0
-        self.prefix = []
-        for low, middle, high, top in self.sums.tolist():
-            total += low + (middle << 32) + (high << 64) + (top << 96)
-            self.prefix.append(total)
-        self.total = total
-        return True
-
-    def propose(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows that pairs of words stand for, and how far inside the potential of a unit of weight each lies."""
-        blocks, left = [], []
-        for high, low in words.tolist():
-            target = ((high << 64 | low) * self.total) >> 128
-            block = bisect_right(self.prefix, target)
-            blocks.append(block)
-            left.append(target - (self.prefix[block - 1] if block else 0))
-        rows, inside = np.empty(len(words), np.int64), np.empty(len(words), np.int64)
-        above = np.array([t >> 64 for t in left], np.uint64)
-        below = np.array([t & (2**64 - 1) for t in left], np.uint64)
-        numbers = np.array(blocks, np.int64)
-        draws.locate_all(self.nearest_sq, self.data.weights, numbers, *self.scale, above, below, rows, inside)
-        return rows, inside
 
 
 class Seeding:
@@ -117,10 +77,9 @@ class Seeding:
         self.state = np.zeros(4, np.int64)
         self.taken = np.empty(n_candidates, np.int64)
         self.frozen = Frozen(data)
-        self.frames: dict[bool, Frame] = {}
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
         self.room = max(LIST_ROOM, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
-        self.entries: tuple[NDArray[Any], ...] = ()
+        self.visits = Visits(data, self.width, self.n_lanes, self.room, self.seeds, self.nearest_sq, self.labels)
         # cycles a row: of lists, some hundred an entry; of a visit that lists nothing, a chain of differences a group
         entry = GROWTH * n_candidates * (1.2 * data.d + 100.0)
         if data.d < fast_gains.FEW:
@@ -128,8 +87,10 @@ class Seeding:
         else:
             visit = 0.9 * data.d * -(-(n_candidates + 1) // self.width) + 12.0
         self.direct_until = 2 if self.plain else int(entry / visit)
+        self.frozen_at = 0  # rows that were chosen then
         self.redo_until = 0  # steps before this one had no room for lists
-        self.unsettled = False  # whether nearest_sq does not know of the last seed yet
+        self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet
+        self.by_rows = not self.plain and data.d < fast_gains.FEW
         self._forget()
         self._choose(first)
         self._settle_exactly()
@@ -147,9 +108,10 @@ class Seeding:
 
     def _flags(self) -> NDArray[np.uint8]:
         if self.unsettled and len(self.rows):
-            t = int(self.state[draws.CHOSEN]) - 1
-            X, seed = self.data.points.take(self.rows), self.seeds[t]
-            draws.bring_nearer(X, self.rows, seed, np.int32(t), self.nearest_sq, self.labels)
+            n = int(self.state[draws.CHOSEN])
+            X = self.data.points.take(self.rows)
+            for t in range(n - self.unsettled, n):
+                draws.bring_nearer(X, self.rows, self.seeds[t], np.int32(t), self.nearest_sq, self.labels)
         flags = np.empty(len(self.rows), np.uint8)
         draws.accepted(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, flags)
         return flags
@@ -210,6 +172,7 @@ class Seeding:
         self._drop(int(self.state[draws.CURSOR]), self.taken[:count].copy())
         self.state[[draws.CURSOR, draws.MISSED, draws.PENDING]] = 0
         self.settle()
+        self.frozen_at = int(self.state[draws.CHOSEN])
         return self.frozen.freeze(self.nearest_sq)
 
     def _steps(self) -> None:
@@ -217,17 +180,23 @@ class Seeding:
         t = int(self.state[draws.CHOSEN])
         total_room = self.n_lanes * self.room
         per_candidate = GROWTH * self.data.n / t
-        together = min(kernels.MANY, (self.k - t) * self.L, int(total_room / per_candidate))
+        # those of many steps grow stale meanwhile: they are refused, and rows listed that are no nearer any more
+        steps = t // STALE
+        refused, taken = int(self.state[draws.MISSED]), t - self.frozen_at
+        if refused:  # the share refused grows step by step: so many are left before all is frozen, and drawn, anew
+            steps = min(steps, math.ceil(taken * (math.sqrt(draws.MISSES / refused) - 1.0)))
+        many = min(visit.MANY, self.L * max(2, steps))
+        together = min(many, (self.k - t) * self.L, int(total_room / per_candidate))
         # a list for one step alone costs more than it saves
         direct = t < self.direct_until or together < min(2, self.k - t) * self.L
-        if DIRECT is not None and t >= self.redo_until and self.L <= kernels.MANY:
+        if DIRECT is not None and t >= self.redo_until and self.L <= visit.MANY:
             direct, together = DIRECT, max(together, self.L)
         if direct:
-            self._propose(self.L)
+            self._propose(self.L + self._most_following(t))
             self._step_directly()
             return
         self.settle()
-        if self.L <= kernels.MANY:
+        if self.L <= visit.MANY:
             together = together // self.L * self.L
         self._propose(together)
         if not self._evaluate():
@@ -251,10 +220,10 @@ class Seeding:
         self.chosen[t] = row
         self.seeds[t] = self.data.points.take([row])[0]
         self.state[draws.CHOSEN] += 1
-        self.unsettled = True
+        self.unsettled += 1
 
     def settle(self) -> None:
-        """Let nearest_sq and labels know of the last seed."""
+        """Let nearest_sq and labels know of all seeds."""
         if self.unsettled and self.plain:
             self._settle_exactly()
         elif self.unsettled:
@@ -269,38 +238,90 @@ class Seeding:
         for lo, hi, rows in data.ranges(16.0 * data.d):
             shared = (self.plain, rows, new_counter(), center, np.int32(t), self.nearest_sq[lo:hi], self.labels[lo:hi])
             threads.share(n_lanes, parallel_seeding.nearer_parallel, exact_gains.nearer_lane, shared)
-        self.unsettled = False
+        self.unsettled = 0
+
+    def _most_following(self, t: int) -> int:
+        """How many proposals beyond those of step t are evaluated in the same visit, where lanes run over rows.
+
+        Two more than a step takes: some are refused once that step is done.
+        """
+        return self.L + 2 if self.by_rows and self.L <= MOST_TOGETHER and t + 1 < self.k else 0
 
     def _step_directly(self) -> None:
-        """One step that lists nothing: fast sums of gains, exact ones where those leave a doubt."""
-        count = draws.collect(
-            self.rows, self.inside, self.nearest_sq, *self.frozen.scale, self.L, self.state, self.taken
-        )  # fmt: skip
+        """One step that lists nothing, or two: fast sums of gains, exact ones where those leave a doubt."""
+        count = self._collect()
         if count < self.L:
             return  # to be frozen anew
+        cursor = int(self.state[draws.CURSOR])
+        following = np.empty(0, np.int64)
+        if self.state[draws.MISSED] < draws.MISSES:
+            most = self._most_following(int(self.state[draws.CHOSEN]))
+            following = cursor + np.flatnonzero(self._flags()[cursor:])[:most]
         chosen = self.rows[self.taken]
-        candidates = self.data.points.take(chosen)
+        candidates = self.data.points.take(np.concatenate([chosen, self.rows[following]]))
         doubtful = list(range(self.L))
         if self.plain:
             self.settle()
         else:
-            gains, errors = self._estimate(candidates)
-            best = int(gains.argmax())
-            doubtful = [c for c in doubtful if not gains[c] + errors[c] < gains[best] - errors[best]]
-        # of equal candidates the first wins
-        different = [
-            c for i, c in enumerate(doubtful) if not any((candidates[c] == candidates[b]).all() for b in doubtful[:i])
-        ]
+            gains, errors = self._estimate(candidates, len(following))
+            doubtful = self._doubtful(gains[: self.L], errors[: self.L])
+        different = self._different(doubtful, candidates)
         winner = different[0]
         if len(different) > 1:
             totals = self._exact_gains(candidates[different])
             winner = different[totals.index(max(totals))]
         self._choose(int(chosen[winner]))
+        self._finish_step()
+        if len(following):
+            of_winner = slice(self.L + winner * len(following), self.L + (winner + 1) * len(following))
+            self._step_after(following - cursor, candidates[self.L :], gains[of_winner], errors[of_winner])
+
+    def _step_after(
+        self, places: NDArray[np.int64], candidates: NDArray[np.float64], gains: NDArray[np.float64],
+        errors: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        """The next step, if its candidates are among those evaluated with the last one and no doubt is left.
+
+        places: numbers of the proposals evaluated, ascending; gains, errors: theirs after the last step.
+        """
+        self._flags()  # lets nearest_sq of all proposals know of the seed just chosen
+        before = self.state.copy()
+        if self._collect() < self.L:
+            return
+        at = np.minimum(np.searchsorted(places, self.taken), len(places) - 1)
+        if (places[at] == self.taken).all():
+            different = self._different(self._doubtful(gains[at], errors[at]), candidates[at])
+            if len(different) == 1:
+                self._choose(int(self.rows[self.taken[different[0]]]))
+                self._finish_step()
+                return
+        self.state[:] = before
+
+    def _collect(self) -> int:
+        return int(
+            draws.collect(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, self.L, self.state, self.taken)
+        )
+
+    def _finish_step(self) -> None:
+        """Proposals up to the cursor are used up, unless the potentials are to be frozen anew, which sees to that."""
         if self.state[draws.MISSED] < draws.MISSES:
             self._drop(int(self.state[draws.CURSOR]))
             self.state[draws.CURSOR] = 0
         else:
             self.state[draws.PENDING] = 0
+
+    @staticmethod
+    def _doubtful(gains: NDArray[np.float64], errors: NDArray[np.float64]) -> list[int]:
+        """Numbers of the candidates that may have the highest gain."""
+        best = int(gains.argmax())
+        return [c for c in range(len(gains)) if not gains[c] + errors[c] < gains[best] - errors[best]]
+
+    @staticmethod
+    def _different(numbers: list[int], candidates: NDArray[np.float64]) -> list[int]:
+        """Those of some candidates that do not equal an earlier one: of equal candidates the first wins."""
+        return [
+            c for i, c in enumerate(numbers) if not any((candidates[c] == candidates[b]).all() for b in numbers[:i])
+        ]
 
     def _exact_gains(self, candidates: NDArray[np.float64]) -> list[int]:
         """By how much each candidate would lower the potential."""
@@ -316,21 +337,28 @@ class Seeding:
         digits = gains.reshape(self.n_lanes, len(candidates), draws.DIGITS).sum(axis=0).tolist()
         return [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]
 
-    def _estimate(self, candidates: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Settle, and estimate the gains of candidates, with bounds of the error, in some unit."""
+    def _estimate(
+        self, candidates: NDArray[np.float64], n_second: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Settle, and estimate the gains of candidates, with bounds of the error, in some unit.
+
+        The last n_second candidates are of the step after the next: for each of the others in turn, what they gain
+        once that one is chosen comes behind the gains of those.
+        """
         data = self.data
         self.rows_read += data.n
-        L, w, t = len(candidates), self.width, int(self.state[draws.CHOSEN]) - 1
+        M, w, n = len(candidates), self.width, int(self.state[draws.CHOSEN])
+        L = M - n_second
         n_groups = -(-(L + 1) // w)
         weight_unit = math.ldexp(1.0, -int(data.weights.max()).bit_length()) if data.weighted else 1.0
         unit = 2.0**-24
         relative = 1.01 * (data.d + 4) * unit
-        by_rows = data.d < fast_gains.FEW
-        gains = np.zeros((self.n_lanes, L + 1 if by_rows else n_groups * w))
-        label = np.int32(t if self.unsettled else 0)
-        for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
+        gains = np.zeros((self.n_lanes, L * (1 + n_second) if self.by_rows else n_groups * w))
+        first = n - max(1, self.unsettled)
+        label = np.int32(first)
+        for lo, hi, rows in data.ranges(2.0 * data.d * (M + 1)):
             single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
-            frame = self._frame(single)
+            frame = self.visits.frame(single)
             # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
             shift = np.zeros_like(frame.shift) if single else frame.shift
             scale = frame.dtype.type(frame.scale)
@@ -339,12 +367,12 @@ class Seeding:
             if not single:
                 a += 2.02 * unit * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
             floor = 8.0 * float(frame.error[2])
-            packed = np.full((n_groups * w, data.d), np.nan, np.float32)
-            if self.unsettled:
-                packed[0] = self.seeds[t].astype(frame.dtype) * scale - shift
-            packed[1 : L + 1] = candidates.astype(frame.dtype) * scale - shift
-            if by_rows:
-                centers = (packed[: L + 1].reshape(-1), L + 1)
+            n_seeds = 2 if self.by_rows else 1
+            packed = np.full((n_seeds + M if self.by_rows else n_groups * w, data.d), np.nan, np.float32)
+            packed[: self.unsettled] = self.seeds[n - self.unsettled : n].astype(frame.dtype) * scale - shift
+            packed[n_seeds : n_seeds + M] = candidates.astype(frame.dtype) * scale - shift
+            if self.by_rows:
+                centers: tuple[Any, ...] = (packed.reshape(-1), L, n_second)
                 kernel_pair = (parallel_seeding.panel_gains_parallel, fast_gains.panel_gains_lane)
             else:
                 by_group = packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)
@@ -352,12 +380,12 @@ class Seeding:
                 kernel_pair = (parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane)
             shared = (
                 simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
-                self.labels[lo:hi], self.seeds[t : t + 1], label, scale, tiled, frame.scale, frame.scale, relative, a,
-                floor, weight_unit, *centers, *ahead(rows, 3 * w if by_rows else 6),
+                self.labels[lo:hi], self.seeds[first:n], label, scale, tiled, frame.scale, frame.scale, relative, a,
+                floor, weight_unit, *centers, *ahead(rows, 3 * w if self.by_rows else 6),
             )  # fmt: skip
             threads.share(self.n_lanes, *kernel_pair, shared, (gains,))
-        self.unsettled = False
-        totals = gains.sum(axis=0)[1 : L + 1]
+        self.unsettled = 0
+        totals = gains.sum(axis=0) if self.by_rows else gains.sum(axis=0)[1 : L + 1]
         if L == 0:
             return totals, totals
         # a bound of the sum of errors from the sum of the distances, which has only fallen since it was frozen
@@ -369,11 +397,6 @@ class Seeding:
         return totals, error + 1.2 * (fast_gains.BLOCK_ROWS + 8) * unit * totals
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
-    def _frame(self, single: bool) -> Frame:
-        if single not in self.frames:
-            self.frames[single] = Frame(self.data, self.seeds[:1], single)
-        return self.frames[single]
-
     def _evaluate(self) -> bool:
         """Make the lists of the proposals that have none; False where there is no room for them."""
         data = self.data
@@ -381,25 +404,22 @@ class Seeding:
         old = np.flatnonzero(self.slots >= 0)
         if len(fresh) == 0:
             return True
-        if not self.entries:
-            index = np.int32 if data.n < 2**31 else np.int64
-            shape = (self.n_lanes, self.room)
-            self.entries = (np.empty(shape, index), np.empty(shape, np.uint8), np.empty(shape))
         t = int(self.state[draws.CHOSEN])
-        counts = np.zeros((self.n_lanes, 1), np.int64)
-        for part in range(0, len(fresh), kernels.MANY):
-            which = fresh[part : part + kernels.MANY]
-            self._visit(data.points.take(self.rows[which]), part, t, counts)
-        if (counts > self.room).any():
+        counts = np.zeros((self.n_lanes, 2), np.int64)
+        for part in range(0, len(fresh), visit.MANY):
+            which = fresh[part : part + visit.MANY]
+            self.visits.visit(data.points.take(self.rows[which]), part, t, counts)
+        self.rows_read += int(counts[:, 1].sum())
+        if (counts[:, 0] > self.room).any():
             return False
         # the lists that are still wanted go behind the new ones
         n_lists = len(fresh) + len(old)
         kept = [slice(*self.starts[s : s + 2]) for s in self.slots[old]]
         lengths = [s.stop - s.start for s in kept]
-        total = int(counts.sum())
+        total = int(counts[:, 0].sum())
         starts, places = np.zeros(n_lists + 1, np.int64), np.empty(n_lists, np.int64)
-        rows, values = np.empty(total + sum(lengths), self.entries[0].dtype), np.empty(total + sum(lengths))
-        draws.group_entries(*self.entries, counts[:, 0], starts, places, rows, values)
+        rows, values = np.empty(total + sum(lengths), self.visits.entries[0].dtype), np.empty(total + sum(lengths))
+        draws.group_entries(*self.visits.entries, counts[:, 0], starts, places, rows, values)
         at = total
         for c, (s, length) in enumerate(zip(kept, lengths, strict=True)):
             rows[at : at + length], values[at : at + length] = self.list_rows[s], self.list_values[s]
@@ -409,69 +429,6 @@ class Seeding:
         self.slots[fresh] = np.arange(len(fresh))
         self.slots[old] = len(fresh) + np.arange(len(old))
         return True
-
-    def _visit(self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]) -> None:
-        """List the rows that come nearer to these candidates than to the first t chosen rows."""
-        data = self.data
-        M = len(candidates)
-        grouped = canonical.group_centers(candidates)
-        pitch = -(-M // 16) * 16
-        table, closest = np.empty((t, pitch), np.float32), np.empty(t, np.float32)
-        spaced: dict[bool, Any] = {}
-        for lo, hi, rows in data.ranges(4.0 * data.d * M):
-            single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
-            frame = self._frame(single)
-            square = (frame.scale, frame.scale)
-            if single not in spaced:
-                shared: tuple[Any, ...] = (
-                    self.plain,
-                    self.seeds[:t],
-                    new_counter(),
-                    grouped,
-                    M,
-                    *square,
-                    table,
-                    closest,
-                )
-                n_lanes = data.lanes(4.0 * t * M * data.d, t)
-                threads.share(n_lanes, parallel_seeding.spacing_parallel, kernels.spacing_lane, shared)
-                spaced[single] = None if self.plain else self._packed(frame, candidates)
-            shared = (
-                rows, new_counter(), self.nearest_sq[lo:hi], self.labels[lo:hi], lo, table, closest, *square,
-                frame.error, candidates, first_slot,
-            )  # fmt: skip
-            private = (*self.entries, counts)
-            if self.plain:
-                threads.share(
-                    self.n_lanes,
-                    parallel_seeding.plain_candidates_parallel,
-                    kernels.plain_candidates_lane,
-                    shared,
-                    private,
-                )
-                continue
-            scale = frame.dtype.type(frame.scale)
-            shared = (simd.lanes(self.width), *shared, scale, frame.shift, *spaced[single])
-            threads.share(self.n_lanes, parallel_seeding.candidates_parallel, kernels.candidates_lane, shared, private)
-
-    def _packed(self, frame: Frame, candidates: NDArray[np.float64]) -> tuple[Any, ...]:
-        """Candidates as the micro-kernel wants them, as packed rows, and the largest of their norms."""
-        M, d = candidates.shape
-        n_groups = -(-M // self.width)
-        groups = np.zeros(n_groups * d * self.width, np.float32)
-        halves, norms = np.empty(n_groups * self.width, np.float32), np.empty(M)
-        largest = lloyd.pack_centers(
-            candidates, np.zeros(M, np.uint8), frame.scale, frame.shift.astype(np.float64), self.width,
-            groups, np.empty(0, np.float32), halves, norms,
-        )  # fmt: skip
-        tiles = np.empty(-(-M // 12) * (-(-d // 64) * 12 * 64), np.float32)
-        order = np.arange(M)
-        for first in range(0, M, 12):
-            kernels.pack_rows(
-                candidates, order, first, min(12, M - first), frame.scale, frame.shift.astype(np.float64), tiles,
-                first // 12 * (-(-d // 64) * 12 * 64),
-            )  # fmt: skip
-        return groups, halves, tiles, largest
 
 
 def greedy(

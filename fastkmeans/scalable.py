@@ -22,7 +22,7 @@ from .data import Data, new_counter
 from .draws import Stream
 from .kernels import gains as kernels
 from .kernels import lloyd, parallel_seeding, philox
-from .plusplus import Frozen
+from .potentials import Frozen
 
 ROUNDS = 5
 OVERSAMPLING = 2.0

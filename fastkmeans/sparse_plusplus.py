@@ -57,7 +57,12 @@ class SparseSeeding(Seeding):
         most = int(np.diff(sparse.indptr).max())
         return (8 * most + 64 + 2 * self.data.d.bit_length()) * 2.0**-53, (8 * most + 64) * 2.0**-1074
 
-    def _estimate(self, candidates: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _most_following(self, t: int) -> int:
+        return 0  # every step by itself
+
+    def _estimate(
+        self, candidates: NDArray[np.float64], n_second: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         data = self.data
         L = len(candidates)
         seed = self._seed()
@@ -79,7 +84,7 @@ class SparseSeeding(Seeding):
             threads.share(
                 self.n_lanes, parallel_sparse.sparse_gains_parallel, kernels.sparse_gains_lane, shared, (gains,)
             )
-        self.unsettled = False
+        self.unsettled = 0
         totals = gains.sum(axis=0)[1 : L + 1]
         if L == 0:
             return totals, totals

@@ -7,12 +7,14 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import brief, data, passes, plusplus, seeding, threads
-from fastkmeans.kernels import candidates, simd
+from fastkmeans import brief, data, passes, plusplus, seeding, threads, visits
+from fastkmeans.draws import Stream
+from fastkmeans.kernels import fast_gains, mapped, simd, visit
 from fastkmeans.kernels import seeding as draws
 from fastkmeans.points import as_points, as_weights
 
 WIDTH = max(4, simd.native_lanes())
+PLAIN_WORK = passes.PLAIN_WORK
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,7 +30,7 @@ def prepared(X, weights=None, n_threads=1):
 
 
 def stream(seed):
-    return plusplus.Stream(np.random.Generator(np.random.PCG64(seed)))
+    return Stream(np.random.Generator(np.random.PCG64(seed)))
 
 
 def rows_of(X, k, seed, weights=None, n_candidates=None, n_threads=1):
@@ -38,10 +40,11 @@ def rows_of(X, k, seed, weights=None, n_candidates=None, n_threads=1):
 def check(X, k, seeds=(0, 1), weights=None, n_candidates=None):
     for seed in seeds:
         expected = oracle.kmeans_plusplus(X, weights, k, seed, n_candidates)
-        for direct in (True, False, None):
+        for direct, helped in ((True, None), (False, True), (False, False), (None, None)):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(plusplus, "DIRECT", direct)
-                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct)
+                patch.setattr(visits, "MAP", helped)
+                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct, helped)
 
 
 @pytest.mark.parametrize("name", matrix.DATA)
@@ -77,9 +80,12 @@ def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
     k = 60
     expected = oracle.kmeans_plusplus(X, None, k, 5)
     monkeypatch.setattr(plusplus, "DIRECT", False)
-    for many in (6, 7, 16, 48):
-        monkeypatch.setattr(candidates, "MANY", many)
+    for many in (6, 7, 16, 50, 96):
+        monkeypatch.setattr(visit, "MANY", many)
         assert rows_of(X, k, 5) == expected
+    monkeypatch.setattr(plusplus, "STALE", 1)
+    monkeypatch.setattr(visits, "MAP", True)
+    assert rows_of(X, k, 5) == expected
     monkeypatch.setattr(data, "RANGE_ROWS", 50)
     assert rows_of(X, k, 5) == expected
     # lists too small for anything, or for some steps
@@ -95,6 +101,7 @@ def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
 def test_threads(direct, monkeypatch):
     monkeypatch.setattr(threads, "SERIAL_WORK", 0)
     monkeypatch.setattr(plusplus, "DIRECT", direct)
+    monkeypatch.setattr(visits, "MAP", True)
     for name in ("uniform32", "d=65"):
         X, _ = matrix.dataset(name)
         expected = oracle.kmeans_plusplus(X, None, 30, 3)
@@ -145,9 +152,11 @@ def test_labels_and_distances_of_the_seeds(name, direct, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["uniform32", "plane lattice", "duplicates", "one cluster each", "1e-310", "1e150"])
-def test_little_data_is_seeded_in_numpy_all_the_same(name):
+def test_little_data_is_seeded_in_numpy_all_the_same(name, monkeypatch):
     X, k = matrix.dataset(name)
     source = prepared(X, None)
+    assert not brief.serves(source, k)  # kernels do, as everywhere in this file
+    monkeypatch.setattr(passes, "PLAIN_WORK", PLAIN_WORK)
     assert brief.serves(source, k) and not brief.serves(prepared(X, np.arange(len(X))), k)
     for seed in range(4):
         results = []
@@ -230,9 +239,9 @@ def seeded(X, weights, seeds, width):
 
 
 @hypothesis.settings(max_examples=100)
-@hypothesis.given(clouds(), st.integers(1, 48))
-def test_rows_that_come_nearer_are_never_missed(cloud, count):
-    """The filters leave exactly what plain loops find."""
+@hypothesis.given(clouds(), st.integers(1, 96), st.booleans())
+def test_rows_that_come_nearer_are_never_missed(cloud, count, helped):
+    """The filters leave exactly what plain loops find, with an order and a map, and without."""
     X, weights, rng = cloud
     present = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
     seeds, chosen = rng.choice(present, 3), rng.choice(present, count)
@@ -246,7 +255,9 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count):
         found.rows, found.inside = np.asarray(chosen, np.int64), np.zeros(count, np.int64)
         found.slots = np.full(count, -1, np.int32)
         found._flags = lambda: np.ones(count, np.uint8)
-        assert found._evaluate()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(visits, "MAP", helped)
+            assert found._evaluate()
         lists = [
             (int(i), c, float(v))
             for c in range(count)
@@ -257,6 +268,71 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count):
             )
         ]
         assert sorted(lists) == expected
+
+
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(clouds())
+def test_the_map_brings_no_two_rows_farther_apart(cloud):
+    """Up to the error it states; and with no more features than directions, no two nearer than that either."""
+    X = cloud[0]
+    source = prepared(X)
+    found = visits.Map(source, source.points.take(np.arange(0, len(X), 2)))
+    coordinates = found.of(X, np.empty((len(X), mapped.DIMENSIONS), np.float32)).astype(np.float64)
+    apart = np.sqrt(oracle.canonical(X, X)) * found.scale
+    lengths = np.sqrt((coordinates**2).sum(axis=1))
+    allowed = found.error[1] * (lengths[:, None] + lengths) + np.sqrt(found.error[2])
+    measured = np.sqrt(((coordinates[:, None] - coordinates) ** 2).sum(axis=2))
+    assert (measured <= apart + allowed).all()
+    if X.shape[1] < mapped.DIMENSIONS - 1:
+        assert (measured[:, :] >= apart * (1.0 - 1e-6) - allowed).all()
+
+
+def test_rows_in_the_order_of_their_seeds():
+    rng = np.random.default_rng(3)
+    labels, nearest_sq = rng.integers(0, 9, 500).astype(np.int32), rng.exponential(size=500) ** 4
+    labels[labels == 5] = 4  # a seed without rows
+    nearest_sq[:40] = 0.0
+    order, starts, largest = (
+        np.empty(500, np.int32),
+        np.empty(9 * mapped.LEVELS + 1, np.int64),
+        np.empty(9 * mapped.LEVELS),
+    )
+    mapped.order_rows(labels, nearest_sq, order, starts, largest)
+    assert sorted(order) == list(range(500)) and starts[0] == 0 and starts[-1] == 500
+    for s, top in enumerate(largest):
+        rows = order[starts[s] : starts[s + 1]]
+        assert (labels[rows] == s // mapped.LEVELS).all() and (np.diff(rows) > 0).all()
+        assert top == nearest_sq[rows].max(initial=0.0)
+        if s % mapped.LEVELS and len(rows):
+            earlier = order[starts[s - s % mapped.LEVELS] : starts[s]]
+            assert (nearest_sq[earlier] > nearest_sq[rows].max()).all()
+
+
+def test_rows_out_of_reach_are_passed_over():
+    """What order and map are for: of many small blobs, few rows are looked at."""
+    rng = np.random.default_rng(0)
+    X = (20.0 * rng.normal(size=(60, 40)))[rng.integers(0, 60, 3000)] + 0.1 * rng.normal(size=(3000, 40))
+    X = X.astype(np.float32)
+    read = {}
+    for helped in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(visits, "MAP", helped)
+            patch.setattr(plusplus, "DIRECT", False)
+            source, words = prepared(X), stream(1)
+            found = plusplus.greedy(source, 120, None, words, seeding.WeightDraws(source, words).draw())
+        assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 120, 1)
+        read[helped] = found.rows_read
+    assert read[True] <= read[False] < 30 * len(X)  # a step at a time would read all of them 120 times
+
+
+def test_two_steps_in_one_visit():
+    X = np.random.default_rng(0).normal(size=(2000, 6)).astype(np.float32)
+    source, words = prepared(X), stream(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plusplus, "DIRECT", True)
+        found = plusplus.greedy(source, 40, None, words, seeding.WeightDraws(source, words).draw())
+    assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 40, 1)
+    assert found.rows_read < 34 * len(X)  # one at a time they are read 40 times, and once to settle the first
 
 
 @hypothesis.settings(max_examples=100)
@@ -283,8 +359,20 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
     assert found._exact_gains(rows) == exact
     gains, errors = found._estimate(rows)
     halvings = 0 if weights is None else int(max(W)).bit_length()
-    unit = float(np.ldexp(1.0, g - halvings)) * found._frame(X.dtype == np.float32).scale ** 2
+    unit = float(np.ldexp(1.0, g - halvings)) * found.visits.frame(X.dtype == np.float32).scale ** 2
     assert (np.abs(gains - np.array(exact, float) * unit) <= errors).all()
+    if count > 1 and X.shape[1] < fast_gains.FEW:
+        found.unsettled = 2  # seeds that are settled already: nothing changes
+        n_second = count // 2
+        first = chosen[: count - n_second]
+        pairs, pair_errors = found._estimate(rows, n_second)
+        exact = exact[: len(first)]
+        for c in first:
+            between = np.minimum(nearest, oracle.canonical(X, X[c : c + 1])[:, 0])
+            for b in chosen[len(first) :]:
+                after = oracle.on_grid(np.minimum(between, oracle.canonical(X, X[b : b + 1])[:, 0]), g)
+                exact.append(int(sum(W * (oracle.on_grid(between, g) - after))))
+        assert (np.abs(pairs - np.array(exact, float) * unit) <= pair_errors).all()
     if count > 1 and X.dtype == np.float32:
         assert errors.max() <= 1e-3 * max(
             float(sum(W * before)) * unit, 1e-30

@@ -1,7 +1,8 @@
 """Early steps of k-means++, when every candidate comes nearer to many rows: gains as float32 sums, with their error.
 
 One visit of the rows takes the seed chosen last into account and adds up, for the next candidates, by how much each
-would lower the potential.  Rows that the new seed may be nearer to are found by the fast value and decided by the
+would lower the potential; with few features also for those of the step after, after each of these: the rows are read
+from memory half as often.  Rows that the new seed may be nearer to are found by the fast value and decided by the
 canonical one.  The gains only rank the candidates: where the bound of their error leaves a doubt, exact sums decide.
 
 Bounds.  Differences of packed values are squared and added in one chain, so a fast squared distance is within
@@ -26,7 +27,7 @@ from .micro import PANEL
 from .pack import STRIP, pack_strip, panel_size
 from .simd import F32, I32, I64, Loop, fetch_add
 
-FEW = 12  # features below which lanes run over rows (measured)
+FEW = 24  # features below which lanes run over rows (measured)
 BLOCK_VALUES = 4096  # packed values of a block: 16 KiB
 VISIT = 1152  # rows a lane takes at a time, or a little more
 BLOCK_ROWS = 1026  # and its rows at most: a lane adds up so many numbers before float64 takes over
@@ -127,11 +128,16 @@ def _pack_strided(X, lo, hi, scale, shift, y):
 
 
 @intrinsic
-def _add_panel_gains(typingctx, width, panels, p0, d, centers, n_centers, near, own, weights, o0, sums, ahead, step):
-    """`_add_gains` with lanes = rows, for the PANEL * w rows of the panel at p0, [d][PANEL * w].
+def _add_panel_gains(
+    typingctx, width, panels, p0, d, centers, n_first, n_second, near, own, block, weights, o0, mins, sums, ahead, step
+):  # fmt: skip
+    """`_add_gains` with lanes = rows, for the PANEL * w rows of the panel at p0, [d][PANEL * w], and for two steps.
 
-    centers: [center][d] packed, first the seed that `near` does not know of; near, own, weights at o0; sums
-    [center][w] float32 INOUT; ahead, step: address to fetch from meanwhile, and its bytes per feature.
+    centers: [center][d] packed: two seeds that `near` does not know of, n_first candidates of the next step and
+    n_second of the one after it; near, weights at o0; own: distances to the seeds at o0, block + o0 OUT; mins: room for
+    n_first * PANEL * w; sums [n_first + n_first * n_second][w] float32 INOUT: what each candidate gains, and what
+    each of the second step does after each of the first; ahead, step: address to fetch from meanwhile, and its bytes
+    per feature.
     """
 
     def codegen(context, b, signature, args):
@@ -139,20 +145,20 @@ def _add_panel_gains(typingctx, width, panels, p0, d, centers, n_centers, near, 
         vtype = simd.vector(F32, w)
         zero = simd.const(vtype, 0.0)
         t = signature.args
-        pp, pc, pn, po, pw, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 7, 8, 10))
-        d_, n = args[3], args[5]
-        nought, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
+        pp, pc, pn, po, pw, pm, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 7, 8, 10, 12, 13))
+        d_, n_first, n_second = args[3], args[5], args[6]
+        nought, one, size = ir.Constant(I64, 0), ir.Constant(I64, 1), ir.Constant(I64, PANEL * w)
         panel = simd.at(b, pp, args[2])
-        at_near, at_own, at_weights = (simd.at(b, p, args[9]) for p in (pn, po, pw))
+        at_near, at_own, at_weights = (simd.at(b, p, args[11]) for p in (pn, po, pw))
 
         def distances(center: Any, fetching: bool) -> list[Any]:
             with Loop(b, nought, d_, one, [zero] * PANEL) as features:
                 if fetching:
-                    address = b.add(args[11], b.mul(features.i, args[12]))
+                    address = b.add(args[14], b.mul(features.i, args[15]))
                     for line in range(PANEL):
                         simd.prefetch(b, b.add(address, ir.Constant(I64, 64 * line)))
                 c = simd.splat(b, b.load(simd.at(b, center, features.i)), w)
-                here = simd.at(b, panel, b.mul(features.i, ir.Constant(I64, PANEL * w)))
+                here = simd.at(b, panel, b.mul(features.i, size))
                 acc = []
                 for v, s in enumerate(features.values):
                     difference = b.fsub(simd.load(b, simd.at(b, here, v * w), vtype), c)
@@ -160,25 +166,45 @@ def _add_panel_gains(typingctx, width, panels, p0, d, centers, n_centers, near, 
                 features.next(acc)
             return features.results
 
-        present = []
-        for v, s in enumerate(distances(pc, True)):
-            simd.store(b, s, simd.at(b, at_own, v * w))
-            present.append(simd.minimum(b, s, simd.load(b, simd.at(b, at_near, v * w), vtype)))
-        counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
-        with Loop(b, one, n, one, []) as loop:
-            place = simd.at(b, ps, b.mul(loop.i, ir.Constant(I64, w)))
-            total = simd.load(b, place, vtype)
-            gained = []
-            for v, s in enumerate(distances(simd.at(b, pc, b.mul(loop.i, d_)), False)):
-                gained.append(b.fmul(simd.maximum(b, b.fsub(present[v], s), zero), counts[v]))
+        def add(gained: list[Any], number: Any) -> None:
+            place = simd.at(b, ps, b.mul(number, ir.Constant(I64, w)))
             for gain in gained[1:]:
                 gained[0] = b.fadd(gained[0], gain)
-            simd.store(b, b.fadd(total, gained[0]), place)
+            simd.store(b, b.fadd(simd.load(b, place, vtype), gained[0]), place)
+
+        present = [simd.load(b, simd.at(b, at_near, v * w), vtype) for v in range(PANEL)]
+        for seed in range(2):
+            out = simd.at(b, at_own, b.mul(args[9], ir.Constant(I64, seed)))
+            for v, s in enumerate(distances(simd.at(b, pc, b.mul(d_, ir.Constant(I64, seed))), seed == 0)):
+                simd.store(b, s, simd.at(b, out, v * w))
+                present[v] = simd.minimum(b, s, present[v])
+        counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
+        with Loop(b, nought, n_first, one, []) as loop:
+            center = simd.at(b, pc, b.mul(b.add(loop.i, ir.Constant(I64, 2)), d_))
+            at_mins = simd.at(b, pm, b.mul(loop.i, size))
+            gained = []
+            for v, s in enumerate(distances(center, False)):
+                nearer = simd.minimum(b, s, present[v])
+                simd.store(b, nearer, simd.at(b, at_mins, v * w))
+                gained.append(b.fmul(b.fsub(present[v], nearer), counts[v]))
+            add(gained, loop.i)
+            loop.next([])
+        with Loop(b, nought, n_second, one, []) as loop:
+            center = simd.at(b, pc, b.mul(b.add(b.add(loop.i, n_first), ir.Constant(I64, 2)), d_))
+            values = distances(center, False)
+            with Loop(b, nought, n_first, one, []) as first:
+                at_mins = simd.at(b, pm, b.mul(first.i, size))
+                gained = []
+                for v, s in enumerate(values):
+                    gain = simd.maximum(b, b.fsub(simd.load(b, simd.at(b, at_mins, v * w), vtype), s), zero)
+                    gained.append(b.fmul(gain, counts[v]))
+                add(gained, b.add(n_first, b.add(b.mul(first.i, n_second), loop.i)))
+                first.next([])
             loop.next([])
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, panels, i8, i8, centers, i8, near, own, weights, i8, sums, i8, i8), codegen
+    return types.void(width, panels, i8, i8, centers, i8, i8, near, own, i8, weights, i8, mins, sums, i8, i8), codegen
 
 
 def pack_flat(X, lo, hi, scale, tiled_shift, y):
@@ -236,10 +262,15 @@ def _settle_rows(X, lo, count, own, limit, nearest_sq, labels, center, label, do
 
 @kernel
 def panel_gains_lane(
-    width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
-    floor, weight_unit, centers, n_centers, ahead, step, gains,
+    width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_first, n_second, ahead, step, gains,
 ):  # fmt: skip
-    """fast_gains_lane with lanes = rows, for few features: centers [center][d], gains one per center."""
+    """fast_gains_lane with lanes = rows, for few features, and for two steps.
+
+    seeds (1 or 2, d) float64, label: the number of the first; centers [2 + n_first + n_second][d] packed: seeds (NaN
+    where there is none), candidates of the next step, candidates of the step after it; gains (n_first + n_first *
+    n_second,): what candidates gain, and what those of the second step do after each of the first.
+    """
     n, d = X.shape
     w = len(width)
     points = PANEL * w
@@ -247,11 +278,12 @@ def panel_gains_lane(
     block = VISIT // points * points
     rows = np.zeros(STRIP * points * d + 4, np.float32)
     panels = np.empty(STRIP * size, np.float32)
-    near, own = np.empty(block, np.float32), np.empty(block, np.float32)
+    near, own = np.empty(block, np.float32), np.empty(2 * block, np.float32)
     limit = np.empty(block, np.float32)
     weighted = weights.shape[0] > 0
     counts = np.ones(block, np.float32)
-    sums = np.empty(n_centers * w, np.float32)
+    n_sums = n_first + n_first * n_second
+    sums, mins = np.empty(n_sums * w, np.float32), np.empty(n_first * points, np.float32)
     doubtful, unsure = np.empty(block + 1, np.int64), np.empty(block, np.uint8)
     slots = np.zeros(WIDE_ROWS, np.int64)
     terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
@@ -277,15 +309,17 @@ def panel_gains_lane(
             for t in range((last - i + points - 1) // points):
                 following = ahead + (i + (STRIP + t) * points) * X.strides[0]
                 _add_panel_gains(
-                    width, panels, t * size, d, centers, n_centers, near, own, counts, i - lo + t * points, sums,
-                    following, step,
+                    width, panels, t * size, d, centers, n_first, n_second, near, own, block, counts,
+                    i - lo + t * points, mins, sums, following, step,
                 )  # fmt: skip
-        for c in range(n_centers):
+        for c in range(n_sums):
             for l in range(w):
                 gains[c] += np.float64(sums[c * w + l])
-        _settle_rows(
-            X, lo, hi - lo, own, limit, nearest_sq, labels, center, label, doubtful, unsure, slots, terms, values
-        )
+        for s in range(seeds.shape[0]):
+            _settle_rows(
+                X, lo, hi - lo, own[s * block :], limit, nearest_sq, labels, seeds[s : s + 1], np.int32(label + s),
+                doubtful, unsure, slots, terms, values,
+            )  # fmt: skip
 
 
 @kernel

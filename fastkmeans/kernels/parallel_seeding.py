@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from numba import prange
 
-from .candidates import candidates_lane, plain_candidates_lane, spacing_lane
+from .candidates import spacing_lane
 from .fast_gains import fast_gains_lane, panel_gains_lane
 from .gains import gains_lane, nearer_lane
 from .jit import kernel
+from .mapped import map_lane
 from .philox import sample_lane
 from .seeding import freeze_lane
+from .visit import candidates_lane, plain_candidates_lane
 
 
 @kernel(parallel=True)
@@ -51,15 +53,23 @@ def plain_candidates_parallel(
 
 @kernel(parallel=True)
 def candidates_parallel(
-    n, width, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates, first_slot,
-    pack_scale, shift, groups, halves, tiles, largest, entry_rows, entry_slots, entry_values, count,
+    n, width, X, counter, order, starts, reaches, nearest_sq, labels, offset, table, closest, square0, square1, error,
+    candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes,
+    mapped, map_scale, map_error, map_groups, map_halves, map_largest, entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
     for lane in prange(n):
         candidates_lane(
-            width, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates,
-            first_slot, pack_scale, shift, groups, halves, tiles, largest,
+            width, X, counter, order, starts, reaches, nearest_sq, labels, offset, table, closest, square0, square1,
+            error, candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes,
+            mapped, map_scale, map_error, map_groups, map_halves, map_largest,
             entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
         )  # fmt: skip
+
+
+@kernel(parallel=True)
+def map_parallel(n, X, counter, origin, scale, directions, out):
+    for _ in prange(n):
+        map_lane(X, counter, origin, scale, directions, out)
 
 
 @kernel(parallel=True)
@@ -76,13 +86,13 @@ def fast_gains_parallel(
 
 @kernel(parallel=True)
 def panel_gains_parallel(
-    n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
-    floor, weight_unit, centers, n_centers, ahead, step, gains,
+    n, width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1, relative, a,
+    floor, weight_unit, centers, n_first, n_second, ahead, step, gains,
 ):  # fmt: skip
     for lane in prange(n):
         panel_gains_lane(
-            width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
-            relative, a, floor, weight_unit, centers, n_centers, ahead, step, gains[lane],
+            width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
+            relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, gains[lane],
         )  # fmt: skip
 
 
