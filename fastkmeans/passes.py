@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import sparse_passes, threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
-from .kernels import canonical, exact, filtered, integer, lloyd, parallel, plane, simd
+from .kernels import canonical, exact, filtered, integer, lloyd, parallel, parallel_pairs, plane, simd
 
 PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
@@ -318,7 +318,7 @@ def assign(
             taken = (measure.kind, measure.centers, measure.values[lo:hi])
         if p.orientation == "plane":
             shared: tuple[Any, ...] = (*head, *p.plane, centers.astype(np.float64, copy=False), *tail)
-            threads.share(n_lanes, plane.plane_parallel, plane.plane_lane, shared, private)
+            threads.share(n_lanes, parallel_pairs.plane_parallel, plane.plane_lane, shared, private)
         elif p.orientation == "plain":
             shared = (*head, p.grouped, k, *tail)
             threads.share(n_lanes, parallel.plain_parallel, lloyd.plain_lane, shared, private)

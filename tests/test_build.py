@@ -23,7 +23,7 @@ from numba.core.dispatcher import Dispatcher
 
 import fastkmeans
 import fastkmeans.kernels
-from fastkmeans import KMeans, passes, silhouette, simplified_silhouette, threads
+from fastkmeans import BisectingKMeans, KMeans, bounded, passes, silhouette, simplified_silhouette, threads, visits
 from fastkmeans.kernels import jit, lloyd, simd
 
 WIDTH = max(4, simd.native_lanes())
@@ -103,6 +103,26 @@ def workload(n_threads, dtype="f4"):
     return sha.hexdigest()
 
 
+def further_work(monkeypatch):
+    """Call the parallel kernels that `workload` does not: two centers, compressed rows, other bounds, maps."""
+    from scipy.sparse import csr_array
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 40)) + rng.integers(3, 6, (500, 1))
+    with simd.force_lanes(WIDTH):
+        BisectingKMeans(3, random_state=0, n_threads=1).fit(X[:, :9]).predict(X[:, :9])
+    for width in (1, WIDTH):
+        with simd.force_lanes(width):
+            for init in ("k-means++", X[:5]):
+                KMeans(5, init=init, n_init=1, random_state=0, n_threads=1).fit(csr_array(X * (X > 5.0))).transform(
+                    csr_array(X)
+                )
+    with monkeypatch.context() as patch, simd.force_lanes(WIDTH):
+        patch.setattr(bounded, "MOST_RIVALS", 0)
+        patch.setattr(visits, "MAP", True)
+        KMeans(40, n_init=1, random_state=0, max_iter=4, tol=0, algorithm="elkan", n_threads=1).fit(X)
+
+
 def test_every_prange_is_a_parallel_loop(monkeypatch):
     """Numba may run a prange serially without a word. One loop each must have become a parallel region.
 
@@ -120,6 +140,7 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
     share = threads.share
     monkeypatch.setattr(threads, "share", note)
     workload(1)
+    further_work(monkeypatch)
     assert sorted(seen) == PARALLEL
     for name, types in seen.items():
         compiled = KERNELS[name]._compiler.compile(types, None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import prange
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -80,15 +79,3 @@ def plane_lane(
             X, lo, hi - lo, new, weights, labels, update, scale, row, sums, cluster_weights, touched
         )
         counts[BLOCKS] += 1
-
-
-@kernel(parallel=True)
-def plane_parallel(
-    n, X, weights, counter, middle, across, error, centers, labels, update, scale,
-    sums, cluster_weights, touched, counts,
-):  # fmt: skip
-    for lane in prange(n):
-        plane_lane(
-            X, weights, counter, middle, across, error, centers, labels, update, scale,
-            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
-        )  # fmt: skip

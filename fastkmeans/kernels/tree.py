@@ -6,7 +6,6 @@ No fast kernel prepares the decision: a row meets two centers per level, which c
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from .jit import kernel
 from .simd import fetch_add
@@ -38,9 +37,3 @@ def descend_lane(X, counter, centers, children, labels):
                     second += t * t
                 split = np.int64(children[at, 1] if second < first else children[at, 0])
             labels[i] = ~split
-
-
-@kernel(parallel=True)
-def descend_parallel(n, X, counter, centers, children, labels):
-    for _ in prange(n):
-        descend_lane(X, counter, centers, children, labels)
