@@ -72,6 +72,17 @@ def warn_user(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level - 1 if frame is None else level)
 
 
+def warn_of_empty(cluster_weights: NDArray[np.float64]) -> None:
+    """Warn where clusters have no rows."""
+    n_found, n_clusters = int(np.count_nonzero(cluster_weights)), len(cluster_weights)
+    if n_found < n_clusters:
+        warn_user(
+            f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({n_clusters})."
+            " Possibly due to duplicate points in X.",
+            convergence_warning(),
+        )
+
+
 class Estimator:
     """Base of every estimator: the arguments of the constructor are its parameters.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans.base import Clusterer, convergence_warning, warn_user
+from fastkmeans.base import Clusterer, warn_of_empty
 from fastkmeans.parameters import COUNT, Check, check_parameters, checked_init, rows_of, seed_sequence
 
 if TYPE_CHECKING:
@@ -176,13 +176,7 @@ class BisectingKMeans(Clusterer):
         self.inertia_ = float(result.inertia)
         self.cluster_weights_ = result.cluster_weights
         self._split_centers, self._split_children = result.splits
-        n_found = int(np.count_nonzero(result.cluster_weights))
-        if n_found < self.n_clusters:
-            warn_user(
-                f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
-                " Possibly due to duplicate points in X.",
-                convergence_warning(),
-            )
+        warn_of_empty(result.cluster_weights)
         return points
 
     def _assign(self, points: "Points") -> NDArray[np.int32]:

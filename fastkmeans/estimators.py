@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans.base import Clusterer, convergence_warning, warn_user
+from fastkmeans.base import Clusterer, warn_of_empty, warn_user
 from fastkmeans.parameters import check_parameters, checked_init, number_of_runs, seed_sequence
 
 if TYPE_CHECKING:
@@ -285,13 +285,7 @@ class KMeans(Clusterer):
             callback=self.callback,
         )
         self._keep(points, result)
-        n_found = int(np.count_nonzero(result.cluster_weights))
-        if n_found < self.n_clusters:
-            warn_user(
-                f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
-                " Possibly due to duplicate points in X.",
-                convergence_warning(),
-            )
+        warn_of_empty(result.cluster_weights)
         return points
 
     def _keep(self, points: "Points", result: "FitResult") -> None:
