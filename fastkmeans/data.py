@@ -19,7 +19,7 @@ from . import threads
 from .cosine import Directions
 from .kernels import exact, parallel, simd
 from .kernels import sparse as sparse_kernels
-from .points import Points, raise_nonfinite, raise_overflow, weight_grid
+from .points import Points, Room, raise_nonfinite, raise_overflow, weight_grid
 from .sparse import CsrRows
 
 RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK.  Tests make it small
@@ -148,6 +148,7 @@ class Data:
         self.filters = True  # whether passes may try sixteen bits first; no longer once a pass found too much in doubt
         self.n, self.d = points.n_samples, points.n_features
         self.n_threads = threads.resolve(n_threads)
+        self.serial_work = threads.SERIAL_WORK
         self.cosine = isinstance(points, Directions)
         self.lost = RowSum(0, 0)
         if isinstance(points, Directions) and points.nowhere.any():
@@ -170,7 +171,7 @@ class Data:
         self.grid = self._feature_grid(mean_exponents)
         self.shift = self._shift()
 
-    def part(self, rows: NDArray[np.intp], *, unweighted: bool = False) -> Data:
+    def part(self, rows: NDArray[np.intp], *, unweighted: bool = False, room: Room | None = None) -> Data:
         """Some of the rows, gathered, as data of their own on the grid of all of them: nothing is scanned again.
 
         Parameters
@@ -179,10 +180,14 @@ class Data:
             Rows, in any order, which may repeat.
         unweighted : bool
             Whether each counts once, whatever it weighs.
+        room : Room, optional
+            Where to gather them: overwritten by the next that are gathered there.
         """
         part = copy.copy(self)
-        part.points = self.points.part(rows)
+        part.points = self.points.part(rows, self.n_threads, room)
         part.n = len(rows)
+        if self.n * self.density * 16.0 > self.serial_work:  # a pass over all rows has started threads
+            part.serial_work = threads.RUNNING_WORK
         part.lost = RowSum(0, 0)
         if unweighted or not self.weighted:
             part.weights, part.unit_exponent, part.total_weight = NO_WEIGHTS, 0, part.n
@@ -212,7 +217,7 @@ class Data:
 
     def lanes(self, work: float, n_rows: int) -> int:
         """How many lanes `work` multiply-adds deserve."""
-        if work < threads.SERIAL_WORK:
+        if work < self.serial_work:
             return 1
         return max(1, min(self.n_threads, n_rows // 64))
 

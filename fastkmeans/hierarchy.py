@@ -7,7 +7,6 @@ read them all.  The grid of the exact sums is that of all rows, so nothing is sc
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -19,8 +18,8 @@ from . import passes, seeding, threads
 from .data import Data, new_counter
 from .kernels import parallel_pairs, tree
 from .passes import Sums
-from .points import Points
-from .solver import Run, Solver
+from .points import Points, Room
+from .solver import Solver
 
 THINNING = 8
 FEWEST_ROWS = 1 << 12  # that a cut is tried on before it is made
@@ -90,6 +89,7 @@ class Bisection:
         **solver_options: Any,
     ) -> None:  # fmt: skip
         self.data = data
+        self.room = Room()
         self.strategy = strategy
         self.init = init
         self.n_init = n_init
@@ -98,39 +98,55 @@ class Bisection:
 
     def cut(self, cluster: Cluster, seed: np.random.SeedSequence, *, last: bool) -> None:
         """Give a cluster its halves; after the last cut nobody asks for their scores."""
-        data = self.data if cluster.rows is None else self.data.part(cluster.rows)
+        data = self.data if cluster.rows is None else self.data.part(cluster.rows, room=self.room)
         user_X = self.user_rows(cluster.rows) if callable(self.init) else None
         parts = [data] if callable(self.init) else thinned(data)
         solvers = [Solver(part, **self.solver_options) for part in parts]
-        best: Run | None = None
-        distances: tuple[NDArray[np.float64], float] | None = None
+        whole = solvers.pop()
+        best: Halves | None = None
         for child in seed.spawn(self.n_init):
             centers = seeding.initial_centers(parts[0], 2, self.init, child, user_X).centers
             for solver in solvers:
-                run = solver.run(centers)
-                centers = run.centers
-            if best is None or run.inertia.exact < best.inertia.exact:
-                best, distances = run, solvers[-1].distances
-        assert best is not None and distances is not None
-        scores = [Fraction(0)] * 2 if last else self._scores(data, best, *distances)
-        sides = [np.flatnonzero(best.labels == side) for side in range(2)]
-        rows = [side if cluster.rows is None else cluster.rows[side] for side in sides]
-        weights = [float(weight) for weight in best.cluster_weights]
-        first, second = (Cluster(rows[side], best.centers[side], scores[side], weights[side]) for side in range(2))
+                centers = solver.descend(centers).centers
+            halves = Halves(whole, centers, scored=not last or self.n_init > 1)
+            if best is None or sum(halves.inertias) < sum(best.inertias):
+                best = halves
+        assert best is not None
+        scores = best.inertias
+        if self.strategy == LARGEST_CLUSTER:
+            scores = [Fraction(float(weight)) for weight in best.weights]
+        rows = [side if cluster.rows is None else cluster.rows[side] for side in best.sides]
+        first, second = (
+            Cluster(rows[side], best.centers[side], scores[side], float(best.weights[side])) for side in range(2)
+        )
         cluster.halves = (first, second)
         cluster.rows = None
 
-    def _scores(self, data: Data, run: Run, values: NDArray[np.float64], largest: float) -> list[Fraction]:
-        if self.strategy == LARGEST_CLUSTER:
-            return [Fraction(float(weight)) for weight in run.cluster_weights]
-        scores = []
-        for side in range(2):
-            half = copy.copy(data)
-            half.weights = (run.labels == side).astype(np.int64)
-            if data.weighted:
-                half.weights *= data.weights
-            scores.append(passes.row_sum(half, values, largest).exact)
-        return scores
+
+class Halves:
+    """Two clusters of some rows.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (2, d)
+    sides : list of two ndarrays of int
+        The rows of each.
+    weights : ndarray of float64, shape (2,)
+    inertias : list of two Fractions
+        Zero where nobody asks for them.
+    """
+
+    def __init__(self, solver: Solver, start: NDArray[Any], *, scored: bool) -> None:
+        data = solver.data
+        done = solver.descend(start)
+        solver.label(done)
+        self.centers = done.centers
+        self.sides = [np.flatnonzero(done.labels == side) for side in range(2)]
+        self.weights = solver.cluster_weights(done.sums)
+        self.inertias = [Fraction(0)] * 2
+        if scored:
+            values, largest = passes.own_distances(data, done.centers, done.labels)
+            self.inertias = [passes.row_sum(data, values, largest, side).exact for side in self.sides]
 
 
 def fit(

@@ -112,13 +112,12 @@ class Packed:
 
     def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
         k, d = centers.shape
-        self.grouped = canonical.group_centers(centers)
-        self.orientation = lloyd.orientation(d, k, data.filters)
-        if self.orientation == "plain" or is_small(data, k):
-            self.orientation = "plain"
-            return
+        self.orientation = "plain" if is_small(data, k) else lloyd.orientation(d, k, data.filters)
         if self.orientation == "plane":
             self.plane = plane_between(data, centers)
+            return
+        self.grouped = canonical.group_centers(centers)
+        if self.orientation == "plain":
             return
         self.width = simd.lane_width()
         self.frame = Frame(data, centers, single)
@@ -150,7 +149,7 @@ def plane_between(data: Data, centers: NDArray[Any]) -> tuple[NDArray[np.float64
     reach = data.largest + np.maximum(np.abs(c0), np.abs(c1))
     unit = 2.0**-53
     with np.errstate(over="ignore"):
-        roundings = (data.d + 8) * unit * float((np.abs(across) * reach).sum() + (reach * reach).sum())
+        roundings = (data.d + 8) * unit * float(reach @ (np.abs(across) + reach))
     return middle, across, 2.0 * roundings + (data.d + 8) * 2.0**-1070
 
 
@@ -179,6 +178,14 @@ def duplicates(centers: NDArray[Any]) -> NDArray[np.uint8]:
     return flags
 
 
+def carry_digits(sums: NDArray[np.int64]) -> None:
+    """Bring the digits into [0, 2**32) but the highest, which keeps the sign; sums (k, n_digits, d) int64 INOUT."""
+    for t in range(sums.shape[1] - 1):
+        carry = sums[:, t] >> 32
+        sums[:, t] -= carry << 32
+        sums[:, t + 1] += carry
+
+
 class Sums:
     """Exact sums and weights of the clusters, and the lanes' buffers."""
 
@@ -203,23 +210,23 @@ class Sums:
             self.lane_weights = np.zeros((n_lanes, k), np.int64)
 
     def settle(self) -> None:
-        """Bring the lanes' sums together and carry: digits end in [0, 2**32) but the highest, which keeps the sign."""
+        """Bring the lanes' sums together and carry."""
         if self.buffered:
             exact.merge_lanes(self.lane_sums, self.lane_weights, self.touched, self.total, self.weights)
-        fresh = np.flatnonzero(self.touched.any(axis=0))
-        self.changed[fresh] = 1
+        fresh = np.logical_or.reduce(self.touched)
+        self.changed |= fresh
         self.touched[:] = 0
         if self.buffered:
             return  # carried already
         step = max(1, 4096 // self.total.shape[2])
-        for lo in range(0, len(fresh), step):
-            clusters = fresh[lo : lo + step]
-            part = self.total[clusters]
-            for t in range(self.digits - 1):
-                carry = part[:, t] >> 32
-                part[:, t] -= carry << 32
-                part[:, t + 1] += carry
-            self.total[clusters] = part
+        if len(fresh) <= step:
+            carry_digits(self.total)  # clusters that no lane touched have nothing to carry
+            return
+        rows = np.flatnonzero(fresh)
+        for lo in range(0, len(rows), step):
+            part = self.total[rows[lo : lo + step]]
+            carry_digits(part)
+            self.total[rows[lo : lo + step]] = part
 
     def move_owned(
         self, data: Data, rows: NDArray[Any], before: NDArray[np.int32], after: NDArray[np.int32],
@@ -366,9 +373,9 @@ def assign(
 
 
 def _counted(counts: NDArray[np.int64]) -> Counts:
-    threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
-    total = counts.sum(axis=0)
-    return Counts(int(total[lloyd.CHANGED]), int(total[lloyd.DECIDED]), int(total[filtered.REFINED]))
+    threads.note_lanes(int(np.count_nonzero(counts[:, lloyd.BLOCKS])))
+    total = counts.sum(axis=0).tolist()
+    return Counts(total[lloyd.CHANGED], total[lloyd.DECIDED], total[filtered.REFINED])
 
 
 def place(data: Data, known: NDArray[np.int32], labels: NDArray[np.int32], sums: Sums) -> int:
@@ -412,8 +419,8 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
             means[c0:c1],
             doubtful,
         )
-        fresh = c0 + np.flatnonzero((sums.changed[c0:c1] != 0) & (sums.weights[c0:c1] > 0))
-        new[fresh] = means[fresh]
+        fresh = (sums.changed[c0:c1] != 0) & (sums.weights[c0:c1] > 0)
+        np.copyto(new[c0:c1], means[c0:c1], where=fresh[:, None], casting="same_kind")
         for place in doubtful[:count]:
             c, j = c0 + int(place) // d, int(place) % d
             total, weight, exponent = sums.cluster_total(c, j), int(sums.weights[c]), int(data.grid.exponent[j])
@@ -442,14 +449,21 @@ def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) 
     return out, float(largest.max())
 
 
-def row_sum(data: Data, values: NDArray[np.float64], largest: float) -> RowSum:
-    """The weighted sum of one non-negative value per row, each rounded once to a grid of 94 bits below the largest."""
+def row_sum(data: Data, values: NDArray[np.float64], largest: float, rows: NDArray[np.intp] | None = None) -> RowSum:
+    """The weighted sum of one non-negative value per row, each rounded once to a grid of 94 bits below the largest.
+
+    rows: which to add, none twice; None means all.
+    """
+    weights = data.weights
+    if rows is not None:
+        values = values[rows]
+        weights = weights[rows] if data.weighted else weights
     exponent = max(field_exponent(largest) - 94, -1074)
     scale = power_pair(-exponent)
     total = 0
-    for lo in range(0, data.n, 1 << 28):
+    for lo in range(0, len(values), 1 << 28):
         sums = np.zeros(6, np.int64)
-        exact.sum_rows(values, data.weights, *scale, lo, min(lo + (1 << 28), data.n), sums)
+        exact.sum_rows(values, weights, *scale, lo, min(lo + (1 << 28), len(values)), sums)
         total += sum(int(s) << (32 * t) for t, s in enumerate(sums))
     return RowSum(total, exponent + data.unit_exponent)
 
@@ -467,10 +481,7 @@ def inertia(data: Data, centers: NDArray[Any], labels: NDArray[np.int32], measur
 def mean_of_rows(data: Data, sums: Sums) -> NDArray[np.float64]:
     """The weighted mean of all rows, rounded to float64 once."""
     digits = sums.total.sum(axis=0, keepdims=True)  # digits below 2**32 times k clusters: no overflow
-    for t in range(sums.digits - 1):
-        carry = digits[:, t] >> 32
-        digits[:, t] -= carry << 32
-        digits[:, t + 1] += carry
+    carry_digits(digits)
     weights = np.array([data.total_weight], np.int64)
     means, doubtful = np.zeros((1, data.d)), np.empty(data.d, np.int64)
     count = exact.divide_sums(digits, weights, data.grid.unscale, np.ones(1, np.uint8), False, means, doubtful)

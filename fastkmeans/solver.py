@@ -108,6 +108,19 @@ class Run(NamedTuple):
     cluster_weights: NDArray[np.float64]
 
 
+class Descent(NamedTuple):
+    """Iterations from one start, up to their end."""
+
+    centers: NDArray[Any]
+    labels: NDArray[np.int32]  # to the centers before the last move
+    sums: Sums
+    assigner: Assigner
+    steps: list[tuple[float, Iteration]]  # how far the inertia lies below the scatter, and all the rest
+    n_iter: int
+    converged: bool
+    strict: bool  # the labels are those of the centers
+
+
 class Solver:
     """The data of a fit and what its restarts share."""
 
@@ -121,8 +134,7 @@ class Solver:
         self.tol = tol
         self.verbose = verbose
         self.callback = callback
-        self.limit = limit  # squared shift at which a run stops, and no history is kept; None: by tol and variance
-        self.distances: tuple[NDArray[np.float64], float] | None = None  # of the last run with such a limit
+        self.limit = limit  # squared shift at which iterations stop, none of which is timed; None: by tol and variance
         self.restart = 0
         self.iterations = 0  # of this restart, whatever runs it is made of
         self.stopped = False  # by the callback: no further iteration is made
@@ -130,11 +142,31 @@ class Solver:
         self.scatter: float | None = None  # weighted sum of squared distances to the mean
 
     def run(self, centers: NDArray[Any], known: NDArray[np.int32] | None = None) -> Run:
-        """Iterate from these centers, (k, d) in the center dtype.
+        """Iterate from these centers, (k, d) in the center dtype, and take the inertia of where that ends.
 
         known (n,) int32: the label of every row of positive weight, if seeding has left them.  The first pass takes
         no distances then; all else is the same.
         """
+        data = self.data
+        done = self.descend(centers, known)
+        to_label = Measure(data, done.centers, lloyd.TO_LABEL)
+        self.label(done, to_label)
+        total = measured(data, passes.inertia(data, done.centers, done.labels, to_label))
+        labels_nowhere(data, done.labels)
+        history = [step._replace(inertia=self._inertia(below)) for below, step in done.steps]
+        weights = self.cluster_weights(done.sums)
+        return Run(done.centers, done.labels, total, done.n_iter, done.converged, history, weights)
+
+    def label(self, done: Descent, measure: Measure | None = None) -> None:
+        """Give the rows the labels of the centers that iterations ended with.
+
+        measure: filled if that takes a pass, and where passes.assign fills it.
+        """
+        if not done.strict:
+            done.assigner.assign(done.centers, done.labels, done.sums, measure, last=True)
+
+    def descend(self, centers: NDArray[Any], known: NDArray[np.int32] | None = None) -> Descent:
+        """The iterations of `run`."""
         data = self.data
         if data.cosine:
             centers = cosine.unit_rows(centers, centers)
@@ -143,7 +175,7 @@ class Solver:
         sums = Sums(data, k, passes.pass_lanes(data, k))
         means = np.zeros(centers.shape)
         assigner = Assigner(data, k, self.algorithm)
-        steps: list[tuple[float, Iteration]] = []  # how far the inertia lies below the scatter, and all the rest
+        steps: list[tuple[float, Iteration]] = []
         converged = strict = False
         reason = "Stopped at iteration {}: max_iter={} reached."
         for t in range(1, self.max_iter + 1):
@@ -165,7 +197,7 @@ class Solver:
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
             if self.mean is None:
                 self.mean = passes.mean_of_rows(data, sums)
-            weights = self._cluster_weights(sums)
+            weights = self.cluster_weights(sums)
             shift, below = exact.compare_centers(centers, new, means, self.mean, weights)
             seconds = time.perf_counter() - start
             step = Iteration(np.nan, shift, done.changed, n_refilled, seconds, done.evaluated, done.algorithm)
@@ -195,18 +227,7 @@ class Solver:
                 break
         if self.verbose:
             print(reason.format(t, self.max_iter))
-        to_label: Measure | None = None
-        if not strict:
-            to_label = None if self.limit is not None else Measure(data, centers, lloyd.TO_LABEL)
-            assigner.assign(centers, labels, sums, to_label, last=True)
-        if self.limit is not None:
-            self.distances = passes.own_distances(data, centers, labels)
-            inertia = passes.row_sum(data, *self.distances)
-            return Run(centers, labels, inertia, t, converged, [], self._cluster_weights(sums))
-        total = measured(data, passes.inertia(data, centers, labels, to_label))
-        labels_nowhere(data, labels)
-        history = [step._replace(inertia=self._inertia(below)) for below, step in steps]
-        return Run(centers, labels, total, t, converged, history, self._cluster_weights(sums))
+        return Descent(centers, labels, sums, assigner, steps, t, converged, strict)
 
     def _scatter(self, mean: NDArray[np.float64], measure: Measure | None = None) -> float:
         if self.scatter is None:
@@ -224,7 +245,8 @@ class Solver:
         data = self.data
         return float(round_ratio(data.total_weight, 1, data.unit_exponent, np.dtype(np.float64)))
 
-    def _cluster_weights(self, sums: Sums) -> NDArray[np.float64]:
+    def cluster_weights(self, sums: Sums) -> NDArray[np.float64]:
+        """Sum of the weights of each cluster's rows."""
         return np.ldexp(sums.weights.astype(np.float64), self.data.unit_exponent)
 
     def _refill(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums, new: NDArray[Any]) -> int:

@@ -61,8 +61,10 @@ def sweep(
             centers = run.centers
             if len(centers) == k:
                 break
-        for solver in solvers[1:]:
-            run = solver.run(centers)
+        for solver in solvers[1:-1]:
+            centers = solver.descend(centers).centers
+        if len(solvers) > 1:
+            run = solvers[-1].run(centers)
             centers = run.centers
         yield FitResult(
             run.centers, run.labels, run.inertia.value, run.n_iter, run.converged, run.history, run.cluster_weights, 0

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 SERIAL_WORK = 2e7  # multiply-adds of a pass below which starting threads (and loading a parallel kernel) does not pay
+RUNNING_WORK = 4e6  # the same where threads run and the kernel is loaded already
 
 _lanes_ran = 1
 _pool_pid: int | None = None  # the process that started Numba's pool, as far as we know
@@ -192,7 +193,7 @@ def share(
         _run_on_pool(n_lanes, parallel_kernel, (*shared, *private))
     else:
         _warn_forked()
-        _run_on_python_threads(n_lanes, lane)
+        on_python_threads(n_lanes, lane)
 
 
 def _run_on_pool(n_lanes: int, parallel_kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -210,7 +211,8 @@ def _run_on_pool(n_lanes: int, parallel_kernel: Callable[..., Any], arguments: t
         register_controller()
 
 
-def _run_on_python_threads(n_lanes: int, lane: Callable[[int], None]) -> None:
+def on_python_threads(n_lanes: int, lane: Callable[[int], None]) -> None:
+    """Run ``lane(i)`` for every i below `n_lanes`, the first on the calling thread; raises what one of them raised."""
     errors: list[BaseException] = []
 
     def guarded(i: int) -> None:

@@ -279,7 +279,7 @@ def test_fits_at_once_equal_a_lone_fit(alone, layer):
 def _elsewhere():
     """Fits off the main thread before any parallel region; how many threads served a call is counted by their ids."""
     served = set()
-    run_on_python_threads = threads._run_on_python_threads
+    run_on_python_threads = threads.on_python_threads
 
     def spy(n_lanes, lane):
         def noted(i):
@@ -288,7 +288,7 @@ def _elsewhere():
 
         run_on_python_threads(n_lanes, noted)
 
-    threads._run_on_python_threads = spy
+    threads.on_python_threads = spy
     masks = []
 
     def limited():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from . import simd
 from .jit import kernel
@@ -32,6 +32,48 @@ def _sum_terms(typingctx, terms, count):
         return simd.fold(b, loop.results[0], lambda b, x, y: b.fadd(x, y))
 
     return types.float64(terms, types.int64), codegen
+
+
+@intrinsic
+def _row_across(typingctx, X, i, middle, across, count):
+    """``sum((X[i, j] - middle[j]) * across[j] for j < count)``, in any order; X in C order, count a multiple of 8."""
+
+    def codegen(context, b, signature, args):
+        vtype = simd.vector(F64, 8)
+        element = context.get_data_type(signature.args[0].dtype)
+        pm, pa = (simd.data(context, b, signature.args[t], args[t]) for t in (2, 3))
+        array = context.make_array(signature.args[0])(context, b, args[0])
+        row = simd.at(b, array.data, b.mul(args[1], b.extract_value(array.shape, 1)))
+        with Loop(b, ir.Constant(I64, 0), args[4], ir.Constant(I64, 8), [simd.const(vtype, 0.0)]) as loop:
+            x = simd.load(b, simd.at(b, row, loop.i), simd.vector(element, 8))
+            if element != F64:
+                x = b.fpext(x, vtype)
+            m, a = (simd.load(b, simd.at(b, p, loop.i), vtype) for p in (pm, pa))
+            loop.next([simd.fma(b, b.fsub(x, m), a, loop.values[0])])
+        return simd.fold(b, loop.results[0], lambda b, x, y: b.fadd(x, y))
+
+    return types.float64(X, types.int64, middle, across, types.int64), codegen
+
+
+def row_across(X, i, middle, across, count, terms):
+    """``sum((X[i, j] - middle[j]) * across[j] for j < count)``, count a multiple of 8; terms (count,) scratch."""
+    for j in range(count):
+        terms[j] = (X[i, j] - middle[j]) * across[j]
+    return terms[:count].sum()
+
+
+@overload(row_across, jit_options={"nogil": True, "error_model": "numpy"})
+def _row_across_of(X, i, middle, across, count, terms):
+    """Chosen by what the array's type says: floats that lie side by side are not written down in between."""
+    if X.layout == "C" and X.dtype in (types.float32, types.float64):
+        return lambda X, i, middle, across, count, terms: _row_across(X, i, middle, across, count)
+
+    def by_terms(X, i, middle, across, count, terms):
+        for j in range(np.uint64(count)):
+            terms[j] = (np.float64(X[i, j]) - middle[j]) * across[j]
+        return _sum_terms(terms, count)
+
+    return by_terms
 
 
 @kernel
@@ -56,10 +98,9 @@ def plane_lane(
     all IN.  The rest as in lloyd.points_lane.
     """
     n, d = X.shape
-    size = np.uint64(d)
+    whole = d // 8 * 8
     weighted = weights.shape[0] > 0
-    padded = (d + 7) // 8 * 8
-    terms, row = np.zeros(padded), np.zeros(padded)
+    terms, row = np.empty(whole), np.zeros(whole + 8)
     new = np.empty(BLOCK, np.int32)
     while True:
         lo = fetch_add(counter, BLOCK)
@@ -67,9 +108,9 @@ def plane_lane(
             break
         hi = min(lo + BLOCK, n)
         for i in range(np.uint64(lo), np.uint64(hi)):
-            for j in range(size):
-                terms[j] = (np.float64(X[i, j]) - middle[j]) * across[j]
-            value = _sum_terms(terms, padded)
+            value = row_across(X, i, middle, across, whole, terms)
+            for j in range(np.uint64(whole), np.uint64(d)):
+                value += (np.float64(X[i, j]) - middle[j]) * across[j]
             side = np.int32(value > error)
             if not (abs(value) > error) or (weighted and weights[i] == 0):
                 side = side_of(X, i, centers)
