@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans.base import Clusterer, warn_of_empty
+from fastkmeans.base import Clusterer
+from fastkmeans.exceptions import warn_of_empty
 from fastkmeans.parameters import COUNT, Check, check_parameters, checked_init, rows_of, seed_sequence
 
 if TYPE_CHECKING:

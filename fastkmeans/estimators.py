@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans.base import Clusterer, warn_of_empty, warn_user
+from fastkmeans.base import Clusterer
+from fastkmeans.exceptions import warn_of_empty, warn_user
 from fastkmeans.parameters import check_parameters, checked_init, number_of_runs, seed_sequence
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans.base import Clusterer, warn_user
+from fastkmeans.base import Clusterer
 from fastkmeans.conventions import UNCHANGED
+from fastkmeans.exceptions import warn_user
 from fastkmeans.parameters import check_parameters, checked_init, number_of_runs, rows_of, seed_sequence
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastkmeans.base import Estimator, warn_user
+from fastkmeans.base import Estimator
+from fastkmeans.exceptions import warn_user
 
 if TYPE_CHECKING:
     from fastkmeans.points import Points

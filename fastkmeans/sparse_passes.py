@@ -15,6 +15,7 @@ from . import threads
 from .data import Data, field_exponent, new_counter
 from .kernels import parallel_sparse, simd
 from .kernels import sparse as kernels
+from .kernels import sparse_distances as distances_of
 
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
 
@@ -118,13 +119,17 @@ def own_distances(
         order = np.arange(hi - lo) if fixed else np.argsort(part, kind="stable")
         starts = np.zeros(1, np.int64) if fixed else np.flatnonzero(np.diff(part[order], prepend=-1))
         ends = np.append(starts[1:], hi - lo)
-        runs = [np.arange(a, b, kernels.BATCH) for a, b in zip(starts, ends, strict=True)]
+        runs = [np.arange(a, b, distances_of.BATCH) for a, b in zip(starts, ends, strict=True)]
         batches = np.concatenate([*runs, [hi - lo]]).astype(np.int64)
         shared = (
             plain, *rows, order, batches, new_counter(), flat, data.d, part, fixed, data.weights_of(lo, hi), out[lo:hi],
         )  # fmt: skip
         threads.share(
-            n_lanes, parallel_sparse.sparse_distances_parallel, kernels.sparse_distances_lane, shared, (largest,)
+            n_lanes,
+            parallel_sparse.sparse_distances_parallel,
+            distances_of.sparse_distances_lane,
+            shared,
+            (largest,),
         )
     return out, float(largest.max())
 
@@ -138,4 +143,4 @@ def distances(data: Data, centers: NDArray[Any], out: NDArray[Any]) -> None:
         shared = (
             *rows, new_counter(), packed.table, packed.padded, centers, packed.squares, data.norms[lo:hi], out[lo:hi],
         )  # fmt: skip
-        threads.share(n_lanes, parallel_sparse.sparse_transform_parallel, kernels.sparse_transform_lane, shared)
+        threads.share(n_lanes, parallel_sparse.sparse_transform_parallel, distances_of.sparse_transform_lane, shared)

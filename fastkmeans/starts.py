@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans.base import convergence_warning, warn_user
+from fastkmeans.exceptions import convergence_warning, warn_user
 from fastkmeans.parameters import InvalidParameterError, is_bool, is_int, seed_sequence
 
 _NAME = "kmeans_plusplus"

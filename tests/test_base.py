@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastkmeans
-from fastkmeans import base
+from fastkmeans import exceptions
 from fastkmeans.base import Estimator
 
 
@@ -151,33 +151,35 @@ def test_setstate_leaves_its_argument_alone():
 def test_error_classes_follow_scikit_learn_when_it_is_loaded(monkeypatch):
     import sklearn.exceptions
 
-    assert base.not_fitted_error() is sklearn.exceptions.NotFittedError
-    assert base.convergence_warning() is sklearn.exceptions.ConvergenceWarning
-    monkeypatch.delitem(base.sys.modules, "sklearn.exceptions")
-    assert base.not_fitted_error() is base.NotFittedError
-    assert base.convergence_warning() is base.ConvergenceWarning
-    ours, theirs = base.NotFittedError.__mro__[1:], sklearn.exceptions.NotFittedError.__mro__[1:]
+    assert exceptions.not_fitted_error() is sklearn.exceptions.NotFittedError
+    assert exceptions.convergence_warning() is sklearn.exceptions.ConvergenceWarning
+    monkeypatch.delitem(exceptions.sys.modules, "sklearn.exceptions")
+    assert exceptions.not_fitted_error() is exceptions.NotFittedError
+    assert exceptions.convergence_warning() is exceptions.ConvergenceWarning
+    ours, theirs = exceptions.NotFittedError.__mro__[1:], sklearn.exceptions.NotFittedError.__mro__[1:]
     assert ours == theirs
-    assert base.ConvergenceWarning.__mro__[1:] == sklearn.exceptions.ConvergenceWarning.__mro__[1:]
+    assert exceptions.ConvergenceWarning.__mro__[1:] == sklearn.exceptions.ConvergenceWarning.__mro__[1:]
 
 
 def test_half_imported_scikit_learn(monkeypatch):
-    monkeypatch.setitem(base.sys.modules, "sklearn.exceptions", base)  # a module where the name is something else
-    monkeypatch.setattr(base, "NotFittedError", 3)
-    assert base._loaded_class("NotFittedError", KeyError) is KeyError
+    monkeypatch.setitem(
+        exceptions.sys.modules, "sklearn.exceptions", exceptions
+    )  # a module where the name is something else
+    monkeypatch.setattr(exceptions, "NotFittedError", 3)
+    assert exceptions._loaded_class("NotFittedError", KeyError) is KeyError
 
 
 def test_warn_user_points_outside_the_package():
     with pytest.warns(UserWarning, match="look") as caught:
-        base.warn_user("look", UserWarning)
+        exceptions.warn_user("look", UserWarning)
     assert caught[0].filename == __file__
 
 
 def test_warn_user_when_everything_is_inside_the_package(monkeypatch):
-    monkeypatch.setattr(base, "_PACKAGE_FOLDER", "")
+    monkeypatch.setattr(exceptions, "_PACKAGE_FOLDER", "")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        base.warn_user("look", UserWarning)
+        exceptions.warn_user("look", UserWarning)
     assert len(caught) == 1
 
 

@@ -88,7 +88,7 @@ def workload(n_threads, dtype="f4"):
         with simd.force_lanes(width):
             for k, weights in ((5, None), (35, rng.integers(0, 3, n) / 2)):
                 with lloyd.force_orientation(orientation or "centers"), warnings.catch_warnings():
-                    warnings.simplefilter("ignore", fastkmeans.base.ConvergenceWarning)
+                    warnings.simplefilter("ignore", fastkmeans.exceptions.ConvergenceWarning)
                     for init in ("k-means++", "k-means||", X[:k]):
                         model = KMeans(
                             k, init=init, n_init=1, max_iter=4, tol=0, random_state=1, n_threads=n_threads,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fastkmeans import KMeans, choose_k, gap, silhouette, simplified_silhouette
-from fastkmeans.base import ConvergenceWarning
 from fastkmeans.choose import sharpness
 from fastkmeans.data import Data
+from fastkmeans.exceptions import ConvergenceWarning
 from fastkmeans.points import as_points
 from fastkmeans.sweep import sweep, thinned
 

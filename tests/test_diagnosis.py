@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fastkmeans import KMeans, diagnose
-from fastkmeans.base import NotFittedError
 from fastkmeans.diagnosis import moments
+from fastkmeans.exceptions import NotFittedError
 from fastkmeans.points import as_points
 
 TOPICS = ["scale", "tendency", "sizes", "stability", "local minimum"]

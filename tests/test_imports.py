@@ -43,6 +43,7 @@ RANKS = {
     "batches": 3,
     "hierarchy": 3,
     "conventions": 3,
+    "exceptions": 2,
     "base": 3,
     "parameters": 3,
     "estimators": 4,
@@ -234,15 +235,15 @@ def test_own_error_classes_without_scikit_learn():
     code = """
 import sys, warnings
 from fastkmeans import KMeans
-import fastkmeans.base as base
+import fastkmeans.exceptions as exceptions
 try:
     KMeans().predict([[1.0]])
-except base.NotFittedError as error:
+except exceptions.NotFittedError as error:
     assert isinstance(error, ValueError) and isinstance(error, AttributeError)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     KMeans(2, random_state=0).fit([[1.0], [1.0]])
-assert [w.category for w in caught] == [base.ConvergenceWarning], caught
+assert [w.category for w in caught] == [exceptions.ConvergenceWarning], caught
 print("sklearn" in sys.modules)
 """
     assert run(code) == "False"

@@ -285,7 +285,7 @@ import numpy as np
 import fastkmeans
 from fastkmeans import *
 from fastkmeans import callbacks
-from fastkmeans.base import NotFittedError
+from fastkmeans.exceptions import NotFittedError
 from fastkmeans.models import Model, load_model, save_model
 from fastkmeans.cli import main
 

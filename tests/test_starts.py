@@ -8,7 +8,19 @@ import oracle
 import pytest
 
 import fastkmeans
-from fastkmeans import KMeans, base, brief, data, kmeans_plusplus, passes, plusplus, points, scalable, seeding, threads
+from fastkmeans import (
+    KMeans,
+    brief,
+    data,
+    exceptions,
+    kmeans_plusplus,
+    passes,
+    plusplus,
+    points,
+    scalable,
+    seeding,
+    threads,
+)
 from fastkmeans.kernels import philox, simd
 from fastkmeans.points import as_points, as_weights
 
@@ -172,11 +184,11 @@ def test_not_finite():
 def test_too_few_distinct_rows():
     """No hang, no row of weight zero, and a warning as that of a fit."""
     X = np.repeat([[0.0, 1.0], [2.0, 3.0]], 5, axis=0)
-    with pytest.warns(base.convergence_warning(), match=r"Number of distinct rows \(2\)"):
+    with pytest.warns(exceptions.convergence_warning(), match=r"Number of distinct rows \(2\)"):
         centers, _ = kmeans_plusplus(X, 5, random_state=0)
     assert len({tuple(row) for row in centers}) == 2
     weights = np.array([1.0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-    with pytest.warns(base.convergence_warning(), match=r"\(1\)"):
+    with pytest.warns(exceptions.convergence_warning(), match=r"\(1\)"):
         assert kmeans_plusplus(X, 3, sample_weight=weights, random_state=0)[1].tolist() == [0, 0, 0]
 
 

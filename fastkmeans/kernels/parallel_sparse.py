@@ -6,13 +6,12 @@ from numba import prange
 
 from .jit import kernel
 from .sparse import (
-    sparse_distances_lane,
     sparse_exponents_lane,
     sparse_lane,
     sparse_own_clusters,
     sparse_plain_lane,
-    sparse_transform_lane,
 )
+from .sparse_distances import sparse_distances_lane, sparse_transform_lane
 from .sparse_gains import sparse_exact_gains_lane, sparse_gains_lane
 
 
