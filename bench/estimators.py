@@ -64,7 +64,7 @@ def sparse() -> None:
     from scipy.sparse import csr_matrix
 
     rng = np.random.default_rng(0)
-    n, d, words = 100_000, 20_000, 60
+    n, d, words = 100_000, 20_000, 72  # words that come twice leave 60
     columns = np.minimum((d ** rng.random((n, words))).astype(np.int32), d - 1)
     X = csr_matrix((rng.random(n * words), columns.ravel(), np.arange(0, n * words + 1, words)), shape=(n, d))
     X.sum_duplicates()
