@@ -163,6 +163,12 @@ MUTATIONS = {
         "return middle, across, 0.0",
         "test_plane.py::test_sides_are_canonical[False-one apart by an ulp]",
     ),
+    "trust the dot products of compressed rows": Mutation(
+        "kernels/sparse.py",
+        "if not scores[q] > best + margin:",
+        "if scores[q] <= best:",
+        "test_sparse.py::test_equals_dense[integers]",
+    ),
     "forget what a center has seen": Mutation(
         "batches.py",
         "self.counts += weights",
