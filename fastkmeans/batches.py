@@ -19,7 +19,6 @@ from . import passes, seeding
 from . import refine as swaps
 from .cosine import unit_rows
 from .data import Data
-from .kernels import lloyd
 from .passes import Measure, Sums
 from .solver import Solver, check_directions, labels_nowhere, measured
 
@@ -86,7 +85,7 @@ class Centers:
         k = len(stored)
         labels = np.full(batch.n, -1, np.int32)
         sums = Sums(batch, k, passes.pass_lanes(batch, k))
-        to_label = Measure(batch, stored, lloyd.TO_LABEL)
+        to_label = Measure(batch, stored)
         passes.assign(batch, stored, labels, sums, to_label)
         inertia = measured(batch, passes.inertia(batch, stored, labels, to_label)).value
         means = np.zeros(stored.shape)
@@ -320,7 +319,7 @@ def mean_variance(data: Data) -> float:
 def labels_and_inertia(data: Data, centers: NDArray[Any]) -> tuple[NDArray[np.int32], float]:
     """The nearest center of every row, and the weighted sum of the squared distances to them."""
     labels = np.full(data.n, -1, np.int32)
-    to_label = Measure(data, centers, lloyd.TO_LABEL)
+    to_label = Measure(data, centers)
     passes.assign(data, centers, labels, None, to_label)
     labels_nowhere(data, labels)
     return labels, measured(data, passes.inertia(data, centers, labels, to_label)).value

@@ -135,7 +135,7 @@ class Packed:
             self.rows = np.zeros(k * (-(-d // 16) * 16), np.float32)
             self.integers = np.zeros(n_groups * (-(-d // 2)) * self.width * 2, np.int16)
             self.unit, self.residual = integer.quantize_centers(
-                self.groups, self.halves, k, d, self.width, self.rows, self.integers
+                self.groups, self.halves, self.largest, k, d, self.width, self.rows, self.integers
             )
 
 
@@ -271,19 +271,16 @@ def patience(d: int, k: int) -> float:
 
 
 class Measure:
-    """Canonical squared distances to take while a pass has the rows at hand: a visit of the data saved.
+    """Canonical squared distances to the centers of the labels, taken while a pass has the rows at hand: a visit saved.
 
     Parameters
     ----------
     data : Data
     centers : ndarray of shape (k, d)
-    kind : lloyd.TO_LABEL or lloyd.TO_FIRST
-        Distance of every row to the center of its label, or to centers[0].
     """
 
-    def __init__(self, data: Data, centers: NDArray[Any], kind: int) -> None:
+    def __init__(self, data: Data, centers: NDArray[Any]) -> None:
         self.centers = centers.astype(np.float64, copy=False)
-        self.kind = kind
         self.values = np.empty(data.n)
         self.largest: float | None = None  # over rows of positive weight; None while nothing was measured
 
@@ -320,9 +317,9 @@ def assign(
         before = part.copy() if sums is not None and sums.owned else None
         tail = (part, update, data.grid.scale)
         head = (rows, weights, new_counter())
-        taken: tuple[Any, ...] = (lloyd.NOTHING, NO_CENTERS, NO_VALUES)
+        taken: tuple[Any, ...] = (False, NO_CENTERS, NO_VALUES)
         if measure is not None:
-            taken = (measure.kind, measure.centers, measure.values[lo:hi])
+            taken = (True, measure.centers, measure.values[lo:hi])
         if p.orientation == "plane":
             shared: tuple[Any, ...] = (*head, *p.plane, centers.astype(np.float64, copy=False), *tail)
             threads.share(n_lanes, parallel_pairs.plane_parallel, plane.plane_lane, shared, private)
@@ -444,7 +441,7 @@ def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) 
             shared: tuple[Any, ...] = (rows, new_counter(), centers, labels[lo:hi], *tail)
             threads.share(n_lanes, parallel.distances_parallel, canonical.distances_lane, shared, (largest,))
         else:
-            shared = (rows, new_counter(), centers.astype(np.float64, copy=False), labels[lo:hi], False, *tail)
+            shared = (rows, new_counter(), centers.astype(np.float64, copy=False), labels[lo:hi], *tail)
             threads.share(n_lanes, parallel.wide_distances_parallel, canonical.wide_distances_lane, shared, (largest,))
     return out, float(largest.max())
 

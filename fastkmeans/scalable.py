@@ -21,7 +21,7 @@ from . import passes, threads
 from .data import Data, new_counter
 from .draws import Stream
 from .kernels import gains as kernels
-from .kernels import lloyd, parallel_seeding, philox
+from .kernels import parallel_seeding, philox
 from .potentials import Frozen
 
 ROUNDS = 5
@@ -54,7 +54,7 @@ class Candidates:
         self.rows = np.concatenate([self.rows, rows])
         centers = data.points.take(rows)
         labels = np.full(data.n, -1, np.int32)
-        measure = passes.Measure(data, centers, lloyd.TO_LABEL)
+        measure = passes.Measure(data, centers)
         if data.points.sparse is not None:
             passes.assign(data, centers, labels)
             measure.values, _ = passes.own_distances(data, centers, labels)

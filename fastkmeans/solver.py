@@ -19,7 +19,7 @@ from . import cosine, passes, seeding
 from . import refine as swaps
 from .assigner import Assigner
 from .data import Data, RowSum, round_ratio
-from .kernels import exact, lloyd
+from .kernels import exact
 from .passes import Measure, Sums
 from .points import Points
 
@@ -113,6 +113,7 @@ class Descent(NamedTuple):
 
     centers: NDArray[Any]
     labels: NDArray[np.int32]  # to the centers before the last move
+    means: NDArray[np.float64]  # as passes.update_centers keeps them
     sums: Sums
     assigner: Assigner
     steps: list[tuple[float, Iteration]]  # how far the inertia lies below the scatter, and all the rest
@@ -149,9 +150,13 @@ class Solver:
         """
         data = self.data
         done = self.descend(centers, known)
-        to_label = Measure(data, done.centers, lloyd.TO_LABEL)
+        to_label = Measure(data, done.centers)
         self.label(done, to_label)
-        total = measured(data, passes.inertia(data, done.centers, done.labels, to_label))
+        squares = passes.inertia(data, done.centers, done.labels, to_label)
+        total = measured(data, squares)
+        if self.scatter is None:  # the exact inertia tells it, without a visit of the rows
+            passes.update_centers(data, done.sums, done.centers, done.means)
+            self.scatter = squares.value + self._below(done.centers, done.centers, done.means, done.sums)[1]
         labels_nowhere(data, done.labels)
         history = [step._replace(inertia=self._inertia(below)) for below, step in done.steps]
         weights = self.cluster_weights(done.sums)
@@ -180,25 +185,14 @@ class Solver:
         reason = "Stopped at iteration {}: max_iter={} reached."
         for t in range(1, self.max_iter + 1):
             start = time.perf_counter()
-            wanted = t == 2 and self.limit is None and self.scatter is None  # not needed before: taken in passing
-            if wanted and self.mean is not None:
-                to_mean = Measure(data, self.mean.reshape(1, -1), lloyd.TO_FIRST)
-                done = assigner.assign(centers, labels, sums, to_mean)
-                self.scatter = self._scatter(self.mean, to_mean)
-            elif t == 1:
-                done = assigner.start(centers, labels, sums, known)
-            else:
-                done = assigner.assign(centers, labels, sums)
+            done = assigner.start(centers, labels, sums, known) if t == 1 else assigner.assign(centers, labels, sums)
             new = passes.update_centers(data, sums, centers, means)
             if data.cosine:
                 of_rows = sums.weights > 0
                 new[of_rows] = cosine.unit_rows(means[of_rows], centers[of_rows])
             strict = t > 1 and done.changed == 0  # the sums, and so the centers, are what they were
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
-            if self.mean is None:
-                self.mean = passes.mean_of_rows(data, sums)
-            weights = self.cluster_weights(sums)
-            shift, below = exact.compare_centers(centers, new, means, self.mean, weights)
+            shift, below = self._below(centers, new, means, sums)
             seconds = time.perf_counter() - start
             step = Iteration(np.nan, shift, done.changed, n_refilled, seconds, done.evaluated, done.algorithm)
             steps.append((below, step))
@@ -217,7 +211,7 @@ class Solver:
                 break
             limit = 0.0 if self.limit is None else self.limit
             if self.limit is None and self.tol > 0.0:
-                limit = self.tol * (self._scatter(self.mean) / self._total_weight() / data.d)
+                limit = self.tol * (self._scatter() / self._total_weight() / data.d)
             if shift <= limit:
                 converged = True
                 reason = f"Converged at iteration {{}}: center shift {shift} within tolerance {limit}."
@@ -227,18 +221,26 @@ class Solver:
                 break
         if self.verbose:
             print(reason.format(t, self.max_iter))
-        return Descent(centers, labels, sums, assigner, steps, t, converged, strict)
+        return Descent(centers, labels, means, sums, assigner, steps, t, converged, strict)
 
-    def _scatter(self, mean: NDArray[np.float64], measure: Measure | None = None) -> float:
+    def _below(
+        self, old: NDArray[Any], new: NDArray[Any], means: NDArray[np.float64], sums: Sums
+    ) -> tuple[float, float]:
+        """The shift of the centers, and how far the inertia of the old ones lies below the scatter."""
+        if self.mean is None:
+            self.mean = passes.mean_of_rows(self.data, sums)
+        return exact.compare_centers(old, new, means, self.mean, self.cluster_weights(sums))
+
+    def _scatter(self) -> float:
         if self.scatter is None:
+            assert self.mean is not None
             nowhere = np.zeros(self.data.n, np.int32)
-            self.scatter = passes.inertia(self.data, mean.reshape(1, -1), nowhere, measure).value
+            self.scatter = passes.inertia(self.data, self.mean.reshape(1, -1), nowhere).value
         return self.scatter
 
     def _inertia(self, below: float) -> float:
         """The inertia that lies so far below the scatter."""
-        assert self.mean is not None
-        inertia = max(self._scatter(self.mean) - below, 0.0)
+        inertia = max(self._scatter() - below, 0.0)
         return 0.5 * inertia + self.data.lost.value if self.data.cosine else inertia
 
     def _total_weight(self) -> float:

@@ -98,7 +98,8 @@ def quantized(centers, dead, width):
     rows = Guarded(k * (-(-d // 16) * 16), inside=0.0)
     integers = Guarded(n_groups * (-(-d // 2)) * width * 2, np.int16, 0)
     groups = test_kernels.groups_of(centers, width).reshape(-1)
-    step, residual = integer.quantize_centers(groups, halves, k, d, width, rows.zone, integers.zone)
+    largest = np.linalg.norm(np.delete(centers, dead, axis=0).astype(np.float64), axis=1).max() * (1.0 + 1e-6)
+    step, residual = integer.quantize_centers(groups, halves, largest, k, d, width, rows.zone, integers.zone)
     rows.check()
     integers.check()
     return rows.zone, integers.zone, step, residual, halves

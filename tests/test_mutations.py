@@ -86,9 +86,9 @@ MUTATIONS = {
     ),
     "forget weights in the variance": Mutation(
         "solver.py",
-        "            self.scatter = passes.inertia(self.data, mean.reshape(1, -1), nowhere, measure).value\n",
+        "            self.scatter = passes.inertia(self.data, self.mean.reshape(1, -1), nowhere).value\n",
         "            kept, self.data.weights = self.data.weights, self.data.weights[:0]\n"
-        "            self.scatter = passes.inertia(self.data, mean.reshape(1, -1), nowhere, measure).value\n"
+        "            self.scatter = passes.inertia(self.data, self.mean.reshape(1, -1), nowhere).value\n"
         "            self.data.weights = kept\n",
         "test_tolerance_stops_where_the_oracle_does",
     ),

@@ -262,28 +262,23 @@ def _add_in_order(typingctx, terms, count, sums, s0):
 
 
 @kernel
-def block_distances(X, lo, hi, centers, labels, fixed, weights, out, largest, terms, sums):
-    """Canonical distance of rows lo..hi to the center of their label, or all to center 0 where `fixed` is set.
+def block_distances(X, lo, hi, centers, labels, weights, out, largest, terms, sums):
+    """Canonical distance of rows lo..hi to the center of their label.
 
     centers (k, d) float64 IN, terms (WIDE_ROWS, WIDE) and sums (WIDE_ROWS,) float64 scratch, the rest as in
-    distances_lane.  Few features: lanes over rows.  Many: WIDE_ROWS rows at a time, differences by feature, sums by
+    distances_lane.  Few features: row by row.  Many: WIDE_ROWS rows at a time, differences by feature, sums by
     row.
     """
     d = X.shape[1]
     first, last = np.uint64(lo), np.uint64(hi)
     if d < 12:
-        for i in range(first, last):
-            out[i] = 0.0
-        for j in range(np.uint64(d)):
-            if fixed:
-                center = centers[0, j]
-                for i in range(first, last):
-                    t = np.float64(X[i, j]) - center
-                    out[i] += t * t
-            else:
-                for i in range(first, last):
-                    t = np.float64(X[i, j]) - centers[np.uint64(labels[i]), j]
-                    out[i] += t * t
+        for i in range(first, last):  # one after the other: the chains of several rows overlap
+            c = np.uint64(labels[i])
+            total = 0.0
+            for j in range(np.uint64(d)):
+                t = np.float64(X[i, j]) - centers[c, j]
+                total += t * t
+            out[i] = total
     else:
         for start in range(lo, hi, WIDE_ROWS):
             for r in range(WIDE_ROWS):
@@ -294,7 +289,7 @@ def block_distances(X, lo, hi, centers, labels, fixed, weights, out, largest, te
                 padded = (count + np.uint64(7)) // np.uint64(8) * np.uint64(8)
                 for r in range(np.uint64(min(WIDE_ROWS, hi - start))):
                     i = np.uint64(start) + r
-                    c = np.uint64(0) if fixed else np.uint64(labels[i])
+                    c = np.uint64(labels[i])
                     for j in range(count):
                         t = np.float64(X[i, j1 + j]) - centers[c, j1 + j]
                         terms[r, j] = t * t
@@ -307,7 +302,7 @@ def block_distances(X, lo, hi, centers, labels, fixed, weights, out, largest, te
 
 
 @kernel
-def wide_distances_lane(X, counter, centers, labels, fixed, weights, out, largest):
+def wide_distances_lane(X, counter, centers, labels, weights, out, largest):
     """distances_lane by block_distances."""
     n = X.shape[0]
     terms, sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
@@ -316,4 +311,4 @@ def wide_distances_lane(X, counter, centers, labels, fixed, weights, out, larges
         if lo >= n:
             break
         hi = min(lo + 16 * WIDE_ROWS, n)
-        block_distances(X, lo, hi, centers, labels, fixed, weights, out, largest, terms, sums)
+        block_distances(X, lo, hi, centers, labels, weights, out, largest, terms, sums)

@@ -25,6 +25,8 @@ DIGIT = 2.0**32
 LOW = (1 << 32) - 1
 MAGIC = 1.5 * 2.0**52  # added to an integral float64 below 2**51, it leaves the integer in the low bits
 MAGIC_BITS = 0x4338 << 48
+HIGH_MAGIC = MAGIC * DIGIT  # likewise for the multiple of 2**32 nearest to a float64 below 2**83
+HIGH_BITS = 0x4538 << 48
 MAGNITUDE = (1 << 63) - 1  # all bits of a float64 but the sign
 INFINITE = 0x7FF << 52
 
@@ -145,6 +147,14 @@ def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
         odd[0] = 1
 
 
+@kernel
+def split_digits(value):
+    """rint(value) as digits ``high * 2**32 + low``, |low| <= 2**31: by their bits, which is faster than to convert."""
+    top = value + HIGH_MAGIC
+    rest = value - (top - HIGH_MAGIC)  # exact
+    return float_bits(top) - HIGH_BITS, float_bits(rest + MAGIC) - MAGIC_BITS
+
+
 @intrinsic
 def move_digits(typingctx, row, scale, new, old, d, sums):
     """Move a row on a grid of two digits, of unit weight, from cluster `old` (or none, -1) to cluster `new`.
@@ -164,20 +174,14 @@ def move_digits(typingctx, row, scale, new, old, d, sums):
         source = simd.at(b, ps, b.mul(old_, b.mul(d_, ir.Constant(simd.I64, 2))))
         leaves = b.icmp_signed(">=", old_, zero)
 
-        def to_integers(values):
-            """Integral float64 as int64, by their bits: few CPUs have an instruction for it."""
-            shifted = b.bitcast(b.fadd(values, simd.const(vtype, MAGIC)), itype)
-            return b.sub(shifted, simd.const(itype, MAGIC_BITS))
-
         with simd.Loop(b, zero, padded, eight, []) as loop:
             first = simd.load(b, simd.at(b, pc, loop.i), vtype)
             then = simd.load(b, simd.at(b, pc, b.add(padded, loop.i)), vtype)
             value = b.fmul(b.fmul(simd.load(b, simd.at(b, pr, loop.i), vtype), first), then)
-            value = simd.call(b, f"llvm.rint.{simd.suffix(vtype)}", vtype, [value])
-            top = b.fmul(value, simd.const(vtype, 1.0 / DIGIT))
-            top = simd.call(b, f"llvm.trunc.{simd.suffix(vtype)}", vtype, [top])
-            low = to_integers(b.fsub(value, b.fmul(top, simd.const(vtype, DIGIT))))
-            high = to_integers(top)
+            top = b.fadd(value, simd.const(vtype, HIGH_MAGIC))
+            high = b.sub(b.bitcast(top, itype), simd.const(itype, HIGH_BITS))
+            rest = b.fsub(value, b.fsub(top, simd.const(vtype, HIGH_MAGIC)))  # exact
+            low = b.sub(b.bitcast(b.fadd(rest, simd.const(vtype, MAGIC)), itype), simd.const(itype, MAGIC_BITS))
 
             def add(start, operation):
                 # the low digits first: their padding may reach into the high ones, which are read afterwards
@@ -297,6 +301,12 @@ def _two_product(a, b):
 
 
 @kernel
+def digit_value(digit):
+    """A digit in [0, 2**32) as float64, by its bits: few CPUs convert vectors of int64."""
+    return from_bits(digit | (0x4330 << 48)) - 2.0**52
+
+
+@kernel
 def divide_sums(sums, weights, scale, touched, single, means, doubtful):
     """Means ``sums * scale / weights`` of the touched clusters, rounded to float64; lists what it can't decide.
 
@@ -316,11 +326,11 @@ def divide_sums(sums, weights, scale, touched, single, means, doubtful):
         w_rest = np.float64(weights[c] - np.int64(w))
         for j in range(d):  # the digits from the top, which itself may be longer than a float64
             top = sums[c, n_digits - 1, j]
-            high[j], low[j] = _two_sum(np.float64(top >> 32) * DIGIT, np.float64(top & LOW))
+            high[j], low[j] = _two_sum(np.float64(np.int32(top >> 32)) * DIGIT, digit_value(top & LOW))
             lost[j] = 0.0  # what even two float64 cannot hold: an exact quotient of the rest would prove nothing
         for t in range(n_digits - 2, -1, -1):
             for j in range(d):
-                high[j], rest = _two_sum(high[j] * DIGIT, np.float64(sums[c, t, j]))
+                high[j], rest = _two_sum(high[j] * DIGIT, digit_value(sums[c, t, j]))
                 low[j], more = _two_sum(low[j] * DIGIT, rest)
                 lost[j] += abs(more)
         for j in range(d):

@@ -19,7 +19,7 @@ import numpy as np
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups
 from .integer import FOUR, difference_sq, filter_tile, list_candidates, quantize_tile, row_limit, row_maxima
 from .jit import kernel
-from .lloyd import BLOCKS, CHANGED, DECIDED, NOTHING, TO_FIRST, commit
+from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import CHUNK, ROWS
 from .pack import load_row, pack_tile
 from .simd import fetch_add
@@ -195,8 +195,7 @@ def filtered_lane(
         counts[CHANGED] += commit(
             X, lo, hi - lo, new, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
         )
-        if measure != NOTHING:
-            fixed = measure == TO_FIRST
-            block_distances(X, lo, hi, measured, labels, fixed, weights, distances, largest_sq, terms, order_sums)
+        if measure:
+            block_distances(X, lo, hi, measured, labels, weights, distances, largest_sq, terms, order_sums)
         counts[BLOCKS] += 1
     counts[REFINED] += spent

@@ -74,36 +74,41 @@ def row_limit(d):
 
 
 @kernel
-def quantize_centers(groups, halves, k, d, width, rows, integers):
+def quantize_centers(groups, halves, largest, k, d, width, rows, integers):
     """Packed centers in rows, and rounded to 16 bits with one common step.
 
-    groups, halves, width: as lloyd.pack_centers leaves them; halves are infinite for centers that can't win IN;
+    groups, halves, largest, width: as lloyd.pack_centers leaves them; infinite halves: a center that can't win IN;
     rows (k * d rounded up to 16,) float32, integers (ceil(k / width) * ceil(d / 2) * width * 2,) int16 OUT, zero
     before.  Returns the step and the largest residual |c - q step|, rounded up.
     """
     padded, pairs = (d + 15) // 16 * 16, (d + 1) // 2
-    largest_sq, top = 0.0, 0.0
+    top = np.float32(0.0)
     for c in range(k):
-        total = 0.0
-        for j in range(d):
-            value = groups[(c // width * d + j) * width + c % width]
-            rows[c * padded + j] = value
-            total += np.float64(value) * np.float64(value)
-            if halves[c] < np.inf:
-                top = max(top, np.float64(abs(value)))
+        place, source = np.uint64(c * padded), np.uint64(c // width * d * width + c % width)
+        for j in range(np.uint64(d)):
+            rows[place + j] = groups[source + j * np.uint64(width)]
         if halves[c] < np.inf:
-            largest_sq = max(largest_sq, total)
-    step = np.float32(max(math.sqrt(largest_sq) / row_limit(d), top / (TOP - 1.0), 1e-30))
+            for j in range(np.uint64(padded)):
+                top = max(top, abs(rows[place + j]))
+    step = np.float32(max(largest / row_limit(d), np.float64(top) / (TOP - 1.0), 1e-30))
     residual_sq = 0.0
+    rounded, sums = np.empty(padded, np.float32), np.empty(16)
     for c in range(k):
-        if halves[c] < np.inf:
-            total = 0.0
-            for j in range(d):
-                value = np.rint(rows[c * padded + j] / step)
-                integers[((c // width * pairs + j // 2) * width + c % width) * 2 + j % 2] = np.int16(value)
-                rest = np.float64(rows[c * padded + j]) - np.float64(value) * np.float64(step)
-                total += rest * rest
-            residual_sq = max(residual_sq, total)
+        if not halves[c] < np.inf:
+            continue
+        place = np.uint64(c * padded)
+        for j in range(np.uint64(padded)):
+            rounded[j] = np.rint(rows[place + j] / step)
+        sums[:] = 0.0
+        for j0 in range(np.uint64(0), np.uint64(padded), np.uint64(16)):  # sums side by side, for their latencies
+            for j in range(np.uint64(16)):
+                rest = np.float64(rows[place + j0 + j]) - np.float64(rounded[j0 + j]) * np.float64(step)
+                sums[j] += rest * rest
+        residual_sq = max(residual_sq, sums.sum())
+        target = np.uint64((c // width * pairs * width + c % width) * 2)
+        for j in range(np.uint64(d)):
+            at = target + j // np.uint64(2) * np.uint64(2 * width) + j % np.uint64(2)
+            integers[at] = np.int16(rounded[j])
     return step, math.sqrt(residual_sq) * (1.0 + 1e-6)
 
 

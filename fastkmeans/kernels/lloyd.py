@@ -20,7 +20,7 @@ import numpy as np
 
 from . import simd
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups, nearest_plain
-from .exact import DIGIT, add_digits, move_digits, row_digits, weigh_digits
+from .exact import DIGIT, add_digits, move_digits, row_digits, split_digits, weigh_digits
 from .integer import multiplier
 from .jit import kernel
 from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_panel_tiles, assign_tile, finish_tile, row_values
@@ -36,7 +36,6 @@ SWITCH = 48  # features from which on lanes = centers is faster (measured)
 
 PLANE = 8  # features from which on two centers have a kernel of their own (measured)
 CHANGED, DECIDED, BLOCKS = range(3)  # columns of a lane's counters
-NOTHING, TO_LABEL, TO_FIRST = range(3)  # what a pass measures on the way
 
 _forced: list[str] = []
 
@@ -222,20 +221,17 @@ def commit(X, lo, n, new, weights, labels, update, scale, row, sums, cluster_wei
             to = np.uint64(label) * np.uint64(2) * d
             if old < 0:
                 for j in range(d):
-                    value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
-                    high = np.trunc(value * (1.0 / DIGIT))
-                    sums[to + d + j] += np.int64(high)
-                    sums[to + j] += np.int64(value - high * DIGIT)
+                    high, low = split_digits(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+                    sums[to + d + j] += high
+                    sums[to + j] += low
                 continue
             source = np.uint64(old) * np.uint64(2) * d
             for j in range(d):
-                value = np.rint(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
-                high = np.trunc(value * (1.0 / DIGIT))
-                high_digit, low_digit = np.int64(high), np.int64(value - high * DIGIT)
-                sums[to + d + j] += high_digit
-                sums[to + j] += low_digit
-                sums[source + d + j] -= high_digit
-                sums[source + j] -= low_digit
+                high, low = split_digits(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
+                sums[to + d + j] += high
+                sums[to + j] += low
+                sums[source + d + j] -= high
+                sums[source + j] -= low
     return changed
 
 
@@ -406,9 +402,8 @@ def points_lane(
         counts[CHANGED] += commit(
             X, lo, hi - lo, new, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
         )
-        if measure != NOTHING:
-            fixed = measure == TO_FIRST
-            block_distances(X, lo, hi, measured, labels, fixed, weights, distances, largest_sq, terms, order_sums)
+        if measure:
+            block_distances(X, lo, hi, measured, labels, weights, distances, largest_sq, terms, order_sums)
         counts[BLOCKS] += 1
 
 
@@ -421,8 +416,8 @@ def centers_lane(
     """The pass with lanes = centers.
 
     ahead, step: address of X and bytes of 6 rows per feature to prefetch, or 0 where rows do not follow each other.
-    measure: what to measure while the rows are at hand: NOTHING, the distance TO_LABEL or TO_FIRST of the centers
-    `measured` (k, d) float64, into distances (n,) float64, and the largest into largest_sq (1,).
+    measure: whether to take canonical distances to the centers `measured` (k, d) float64 while the rows are at hand,
+    into distances (n,) float64, and the largest into largest_sq (1,).
     """
     n, d = X.shape
     lanes = len(width)
@@ -482,7 +477,6 @@ def centers_lane(
         counts[CHANGED] += commit(
             X, lo, hi - lo, new, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
         )
-        if measure != NOTHING:
-            fixed = measure == TO_FIRST
-            block_distances(X, lo, hi, measured, labels, fixed, weights, distances, largest_sq, terms, order_sums)
+        if measure:
+            block_distances(X, lo, hi, measured, labels, weights, distances, largest_sq, terms, order_sums)
         counts[BLOCKS] += 1

@@ -18,6 +18,7 @@ free the array before the call.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -31,6 +32,7 @@ CHUNK = 64  # features between two cuts of the FMA chain: bounds its rounding er
 ROWS = 12  # rows of a tile, lanes = centers
 PANEL = 3  # vectors of points in a panel, lanes = points
 CENTERS = 8  # centers of a tile, lanes = points
+UNROLLED = (2, 3)  # features for which the sweep of many centers is written out: a loop costs as much as it does
 
 
 def _int(value: int) -> ir.Constant:
@@ -419,16 +421,16 @@ def assign_panel_tiles(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label,
             lines.next([])
         points = simd.at(b, pp, args[2])
         tile_size = b.mul(d_, _int(CENTERS))
-        start = [low] * (2 * PANEL) + [simd.const(itype, 0)] * (PANEL + 1)
-        with Loop(b, _int(0), n, _int(1), start) as tiles:
-            c_tile = simd.at(b, pc, b.mul(tiles.i, tile_size))
-            h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
+
+        def row(start: Any, j: int) -> list[Any]:
+            return [simd.load(b, simd.at(b, start, (j * PANEL + v) * w), vtype) for v in range(PANEL)]
+
+        def tops_looped(c_tile: Any, begin: Any) -> list[Any]:
+            """The largest values of a tile, feature by feature."""
             top: list[Any] = [None] * PANEL
             for t0 in range(0, CENTERS, together):
-                begin = []
-                for t in range(t0, t0 + together):
-                    begin += [simd.splat(b, b.fsub(minus_zero, b.load(simd.at(b, h_tile, t))), w)] * PANEL
-                with Loop(b, _int(0), d_, _int(1), begin) as features:
+                start = [v for t in range(t0, t0 + together) for v in [begin(t)] * PANEL]
+                with Loop(b, _int(0), d_, _int(1), start) as features:
                     here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
                     vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
                     c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
@@ -441,16 +443,54 @@ def assign_panel_tiles(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label,
                 for v in range(PANEL):
                     for value in features.results[v::PANEL]:
                         top[v] = value if top[v] is None else simd.maximum(b, top[v], value)
-            best, second = list(tiles.values[:PANEL]), list(tiles.values[PANEL : 2 * PANEL])
-            index, number = list(tiles.values[2 * PANEL : -1]), tiles.values[-1]
+            return top
+
+        def tops_unrolled(c_tile: Any, begin: Any, few: int, held: list[list[Any]]) -> list[Any]:
+            """The same center by center: the first coordinates of the points stay in registers."""
+            top: list[Any] = [None] * PANEL
+            for t in range(CENTERS):
+                acc = [begin(t)] * PANEL
+                again = simd.opaque(b, points)
+                for j in range(few):
+                    value = simd.splat(b, b.load(simd.at(b, c_tile, j * CENTERS + t)), w)
+                    vectors = held[j] if j < len(held) else row(again, j)
+                    acc = [simd.fma(b, value, x, a) for x, a in zip(vectors, acc, strict=True)]
+                top = [a if x is None else simd.maximum(b, x, a) for x, a in zip(top, acc, strict=True)]
+            return top
+
+        def sweep(tops: Any) -> None:
+            start = [low] * (2 * PANEL) + [simd.const(itype, 0)] * (PANEL + 1)
+            with Loop(b, _int(0), n, _int(1), start) as tiles:
+                h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
+
+                def begin(t: int) -> Any:
+                    return simd.splat(b, b.fsub(minus_zero, b.load(simd.at(b, h_tile, t))), w)
+
+                top = tops(simd.at(b, pc, b.mul(tiles.i, tile_size)), begin)
+                best, second = list(tiles.values[:PANEL]), list(tiles.values[PANEL : 2 * PANEL])
+                index, number = list(tiles.values[2 * PANEL : -1]), tiles.values[-1]
+                for v in range(PANEL):
+                    best[v], second[v], index[v] = _update(b, top[v], number, best[v], second[v], index[v])
+                tiles.next([*best, *second, *index, b.add(number, simd.const(itype, 1))])
             for v in range(PANEL):
-                best[v], second[v], index[v] = _update(b, top[v], number, best[v], second[v], index[v])
-            tiles.next([*best, *second, *index, b.add(number, simd.const(itype, 1))])
-        for v in range(PANEL):
-            out = b.add(args[10], _int(v * w))
-            simd.store(b, tiles.results[v], simd.at(b, p1, out))
-            simd.store(b, tiles.results[PANEL + v], simd.at(b, p2, out))
-            simd.store(b, tiles.results[2 * PANEL + v], simd.at(b, pl, out))
+                out = b.add(args[10], _int(v * w))
+                simd.store(b, tiles.results[v], simd.at(b, p1, out))
+                simd.store(b, tiles.results[PANEL + v], simd.at(b, p2, out))
+                simd.store(b, tiles.results[2 * PANEL + v], simd.at(b, pl, out))
+
+        looped, done = b.append_basic_block("looped"), b.append_basic_block("done")
+        choice = b.switch(d_, looped)
+        for few in UNROLLED:
+            block = b.append_basic_block(f"of_{few}")
+            choice.add_case(_int(few), block)
+            b.position_at_end(block)
+            held = [row(points, j) for j in range(min(few, 2))]
+            sweep(functools.partial(tops_unrolled, few=few, held=held))
+            b.branch(done)
+        b.position_at_end(looped)
+        sweep(tops_looped)
+        b.branch(done)
+        b.position_at_end(done)
 
         eight, numbers = simd.vector(F32, CENTERS), simd.vector(I32, CENTERS)
         lane = ir.Constant(numbers, [ir.Constant(I32, i) for i in range(CENTERS)])

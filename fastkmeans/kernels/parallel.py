@@ -89,9 +89,9 @@ def distances_parallel(n, X, counter, centers, labels, weights, out, largest):
 
 
 @kernel(parallel=True)
-def wide_distances_parallel(n, X, counter, centers, labels, fixed, weights, out, largest):
+def wide_distances_parallel(n, X, counter, centers, labels, weights, out, largest):
     for lane in prange(n):
-        wide_distances_lane(X, counter, centers, labels, fixed, weights, out, largest[lane])
+        wide_distances_lane(X, counter, centers, labels, weights, out, largest[lane])
 
 
 @kernel(parallel=True)

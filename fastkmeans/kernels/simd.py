@@ -159,6 +159,12 @@ def store(b: Any, value: Any, pointer: Any, align: int = 4) -> None:
     b.store(value, b.bitcast(pointer, value.type.as_pointer())).align = align
 
 
+def opaque(b: Any, pointer: Any) -> Any:
+    """The same pointer, of which LLVM knows nothing: what is loaded through it is loaded there, and not kept."""
+    kind = ir.FunctionType(pointer.type, [pointer.type])
+    return b.asm(kind, "", "=r,0", [pointer], False)
+
+
 def splat(b: Any, scalar: Any, width: int) -> Any:
     vtype = vector(scalar.type, width)
     one = b.insert_element(ir.Constant(vtype, ir.Undefined), scalar, ir.Constant(I32, 0))
