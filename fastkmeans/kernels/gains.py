@@ -112,7 +112,7 @@ def nearer_lane(plain, X, counter, center, label, nearest_sq, labels):
     flat = center.reshape(-1)
     panel, values = np.zeros(PANEL_ROWS * d), np.empty(1024)
     terms, sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
-    largest, no_weights = np.zeros(1), np.empty(0, np.int64)
+    largest, no_weights, first = np.zeros(1), np.empty(0, np.int64), np.zeros(1024, np.int32)
     while True:
         start = fetch_add(counter, 1024)
         if start >= n:
@@ -128,7 +128,7 @@ def nearer_lane(plain, X, counter, center, label, nearest_sq, labels):
                     values[i - start] = s
             else:
                 rows = X[start:stop]
-                block_distances(rows, 0, stop - start, center, labels, True, no_weights, values, largest, terms, sums)
+                block_distances(rows, 0, stop - start, center, first, no_weights, values, largest, terms, sums)
         else:
             for lo in range(start, stop, PANEL_ROWS):
                 for r in range(min(PANEL_ROWS, stop - lo)):
