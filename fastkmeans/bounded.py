@@ -133,6 +133,10 @@ class Bounds:
         self.fall[first] = max(self.rise[:first].max(initial=0.0), self.rise[first + 1 :].max(initial=0.0))
         self._measure(n_lanes)
 
+    def _moves(self, half: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What bounds.moved_bounds moves the rows of every label by."""
+        return np.stack((self.rise, self.fall, half, half), axis=1)
+
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         """Pack centers; returns how far each has moved since the last pass."""
         raise TypeError("a kind of bounds packs in its own way")
@@ -232,11 +236,12 @@ class GroupBounds(Bounds):
     ) -> None:  # fmt: skip
         f = self.frame
         assert f is not None
+        lower = self.lower[lo * self.n_groups :]
         shared = (
             simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
             f.shift, self.blocks, self.halves, self.norms, self.packed, self.order, self.places, self.largest, f.error,
-            self.grouped, len(self.order), self.n_groups, self.span, self.rise, self.fall, self.half, self.drift,
-            self.between, self.upper[lo:hi], self.least[lo:hi], self.lower[lo * self.n_groups :], *tail,
+            self.grouped, len(self.order), self.n_groups, self.span, lower.ctypes.data, self._moves(self.half),
+            self.half, self.drift, self.between, self.upper[lo:hi], self.least[lo:hi], lower, *tail,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.bounded_parallel, elkan.bounded_lane, shared, private)
 
@@ -290,10 +295,12 @@ class NeighborBounds(Bounds):
     ) -> None:  # fmt: skip
         f = self.frame
         assert f is not None
+        address = passes.ahead(rows, 0)[0]
         shared = (
             simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
-            f.shift, self.packed, self.tiles, self.exact, self.largest, f.error, len(self.exact), self.rise, self.fall,
-            self.half, self.between, self.upper[lo:hi], self.least[lo:hi], *tail,
+            f.shift, self.packed, self.tiles, self.exact, self.largest, f.error, len(self.exact), address,
+            rows.strides[0] if address else 0, self._moves(self.half), self.half, self.between, self.upper[lo:hi],
+            self.least[lo:hi], *tail,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.neighbor_parallel, hamerly.neighbor_lane, shared, private)
 

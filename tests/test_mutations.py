@@ -111,8 +111,8 @@ MUTATIONS = {
     ),
     "round a bound inward": Mutation(
         "kernels/bounds.py",
-        "(upper[i] + rise[a]) * np.float32(1.0 + 2e-7)",
-        "(upper[i] + rise[a]) * np.float32(1.0 - 2e-7)",
+        "WIDER, NARROWER = 1.0 + 2e-7,",
+        "WIDER, NARROWER = 1.0 - 2e-7,",
         "test_bounded.py::test_bounds_hold_while_nothing_moves[neighbors]",
     ),
     "forget one drift": Mutation(

@@ -14,30 +14,24 @@ from numba.extending import intrinsic
 
 from . import simd
 from .jit import kernel
-from .simd import I64
+from .simd import F32, I64, fetch_ahead
 
+WIDER, NARROWER = 1.0 + 2e-7, 1.0 - 2e-7  # outward, of an upper and a lower bound that is moved
 SLACK = 1.0 + 2e-6  # of an upper bound against a lower one: roundings of both, and those of the canonical value
 SCAN = 512  # rows whose bounds are moved between two visits of the counter
 EVALUATED, READ = range(3, 5)  # columns of a lane's counters, after those of the dense pass
 
 
 @kernel
-def moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count):
-    """Move the bounds of rows lo..hi with the centers; appends the rows they don't settle, returns how many there are.
+def fetch_row(row, address, stride):
+    """Ask for a row that will be gathered; address, stride: of row 0, and bytes from row to row.
 
-    labels (n,) int32, rise, fall, half (k,) float32 IN: how far a row's own center moved at most, how much nearer the
-    others can have come, and a lower bound of the distance from center to center; upper, least (n,) float32 INOUT:
-    bounds of the distance to the own center and to the nearest other one; rows (count + hi - lo,) int32 INOUT.
+    When it is found, not when its turn comes: a burst of requests exceeds what a core keeps in flight.
     """
-    for i in range(np.uint64(lo), np.uint64(hi)):
-        a = np.uint64(labels[i])
-        u = (upper[i] + rise[a]) * np.float32(1.0 + 2e-7)
-        l = (least[i] - fall[a]) * np.float32(1.0 - 2e-7)
-        upper[i] = u
-        least[i] = l
-        rows[count] = i
-        count += not (max(l, half[a] - u) > u * np.float32(SLACK))
-    return count
+    start = address + stride * np.int64(row)
+    for byte in range(0, stride, 64):
+        fetch_ahead(start + byte)
+    fetch_ahead(start + stride - 1)
 
 
 @kernel
@@ -136,3 +130,80 @@ def lowest_bit(typingctx, bits):
         return simd.call(b, "llvm.cttz.i64", I64, [args[0], ir.Constant(ir.IntType(1), 1)])
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic
+def _move_vector(typingctx, width, labels, lo, moves, upper, least):
+    """Move the bounds of the rows lo..lo + w; returns the bits of those that stay unsettled: see moved_bounds."""
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype, four = simd.vector(F32, w), simd.vector(F32, 4)
+        t = signature.args
+        pa, pm, pu, pl = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 4, 5))
+        lo = args[2]
+        # one load per row: what its label moves lies together, and is transposed
+        of_rows = []
+        for r in range(w):
+            label = b.zext(b.load(simd.at(b, pa, b.add(lo, ir.Constant(I64, r)))), I64)
+            of_rows.append(simd.load(b, simd.at(b, pm, b.shl(label, ir.Constant(I64, 2))), four))
+        quarters = []
+        for q in range(4):
+            parts = of_rows[q::4]
+            while len(parts) > 1:
+                count = 2 * parts[0].type.count
+                parts = [
+                    simd.shuffle(b, x, y, list(range(count))) for x, y in zip(parts[::2], parts[1::2], strict=True)
+                ]
+            quarters.append(parts[0])
+        lanes = range(0, w, 4)
+        low = [at + i + other for at in lanes for i in (0, 1) for other in (0, w)]
+        pairs = [at + i + other for at in lanes for other in (0, w) for i in (0, 1)]
+        first, second = (simd.shuffle(b, quarters[q], quarters[q + 1], low) for q in (0, 2))
+        rise = simd.shuffle(b, first, second, pairs)
+        fall = simd.shuffle(b, first, second, [i + 2 for i in pairs])
+        high = [i + 2 for i in low]
+        half = simd.shuffle(
+            b, simd.shuffle(b, quarters[0], quarters[1], high), simd.shuffle(b, quarters[2], quarters[3], high), pairs
+        )
+        u = b.fadd(simd.load(b, simd.at(b, pu, lo), vtype), rise)
+        u = b.fmul(u, simd.const(vtype, WIDER))
+        l = b.fsub(simd.load(b, simd.at(b, pl, lo), vtype), fall)
+        l = b.fmul(l, simd.const(vtype, NARROWER))
+        simd.store(b, u, simd.at(b, pu, lo))
+        simd.store(b, l, simd.at(b, pl, lo))
+        others = simd.maximum(b, l, b.fsub(half, u))
+        stays = b.fcmp_unordered("<=", others, b.fmul(u, simd.const(vtype, SLACK)))
+        return b.zext(b.bitcast(stays, ir.IntType(w)), I64)
+
+    return types.int64(width, labels, types.int64, moves, upper, least), codegen
+
+
+@kernel
+def moved_bounds(width, labels, lo, hi, moves, upper, least, rows, count, address, stride):
+    """Move the bounds of rows lo..hi with the centers; appends the rows they don't settle, returns how many there are.
+
+    labels (n,) int32, moves float32 ``[center][4]``: how far a row's own center moved at most, how much nearer the
+    others can have come, and a lower bound of the distance from center to center; address, stride: of row 0, and bytes
+    from row to row, of which that many are fetched, IN; upper, least (n,) float32 INOUT: bounds of the distance to the
+    own center and to the nearest other one; rows (count + hi - lo,) int32 INOUT.
+    """
+    lanes = len(width)
+    whole = lo + (hi - lo) // lanes * lanes
+    for i in range(lo, whole, lanes):
+        bits = _move_vector(width, labels, i, moves, upper, least)
+        while bits != 0:
+            row = i + lowest_bit(bits)
+            rows[count] = row
+            fetch_row(row, address, stride)
+            count += 1
+            bits &= bits - 1
+    for i in range(np.uint64(whole), np.uint64(hi)):
+        a = np.uint64(labels[i])
+        u = (upper[i] + moves[a, 0]) * np.float32(WIDER)
+        l = (least[i] - moves[a, 1]) * np.float32(NARROWER)
+        upper[i] = u
+        least[i] = l
+        rows[count] = i
+        count += not (max(l, moves[a, 2] - u) > u * np.float32(SLACK))
+    return count

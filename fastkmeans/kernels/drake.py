@@ -24,6 +24,7 @@ from .bounds import (
     SCAN,
     SLACK,
     difference_error,
+    fetch_row,
     lower_bound,
     lowest_bit,
     packing_error,
@@ -37,7 +38,7 @@ from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import CENTERS, PANEL
 from .pack import load_row, panel_norms, panel_size, transpose_columns
-from .simd import F32, I32, I64, Loop, fetch_add, fetch_ahead
+from .simd import F32, I32, I64, Loop, fetch_add
 
 ROOM = 384  # rows that are gathered before they meet the centers: what they need stays in the second-level cache
 REACH = 4.0  # gaps are kept up to nearly REACH - 1 times the distance to the own center
@@ -208,16 +209,6 @@ def _gaps(n, best, other, allowed, cap, apart, floor, gap):
 
 
 @kernel
-def fetch_rows(rows, first, count, address, stride):
-    """Ask for rows by their numbers, rows[first..]; address, stride: of the first one, and bytes from row to row."""
-    for r in range(first, first + count):
-        start = address + stride * np.int64(rows[r])
-        for byte in range(0, stride, 64):
-            fetch_ahead(start + byte)
-        fetch_ahead(start + stride - 1)
-
-
-@kernel
 def nearest_of_two(row, grouped, first, next_):
     """Which of two centers, first < next_, is nearer by canonical distance; the first on a tie."""
     d = row.shape[0]
@@ -285,12 +276,16 @@ def runner_up_lane(
                 if _unsettled(width, gaps, rests, rivals, lost, labels, i, masks):
                     bits = masks[0]
                     while bits != 0:
-                        pairs[n_pairs] = i + lowest_bit(bits)
+                        at = i + lowest_bit(bits)
+                        pairs[n_pairs] = at
+                        fetch_row(at, ahead, stride)
                         n_pairs += 1
                         bits &= bits - 1
                     bits = masks[1]
                     while bits != 0:
-                        rows[count] = i + lowest_bit(bits)
+                        at = i + lowest_bit(bits)
+                        rows[count] = at
+                        fetch_row(at, ahead, stride)
                         count += 1
                         bits &= bits - 1
             for i in range(np.uint64(whole), np.uint64(hi)):
@@ -307,7 +302,6 @@ def runner_up_lane(
         if n_here > 0:
             counts[READ] += n_here
             counts[EVALUATED] += 2 * n_here
-            fetch_rows(pairs, n_pairs, n_here, ahead, stride)
             pack_rows(X, pairs, n_pairs, n_here, pack_scale, shift, y)
             for r in range(np.uint64(n_here)):
                 i = np.uint64(pairs[np.uint64(n_pairs) + r])
@@ -355,7 +349,6 @@ def runner_up_lane(
             continue
         counts[READ] += n_here
         counts[EVALUATED] += n_here * k
-        fetch_rows(rows, count, n_here, ahead, stride)
         pack_rows(X, rows, count, n_here, pack_scale, shift, y)
         for r in range(0, n_here, points):
             for v in range(PANEL):

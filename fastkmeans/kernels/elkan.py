@@ -80,7 +80,7 @@ def nearest_of_blocks(row, grouped, blocks, n_blocks, order, k, groups, out):
 @kernel
 def bounded_lane(
     width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
-    largest, error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower,
+    largest, error, grouped, k, n_groups, span, ahead, moves, half, drift, between, upper, least, lower,
     labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     """The bounded pass over every spread-th stretch of rows.
@@ -88,9 +88,10 @@ def bounded_lane(
     fresh: whether there are no bounds yet.  blocks, halves: packed centers in the order of the groups, in blocks, and
     halves of their squares, infinite beyond k; norms (n_groups,) float32: the largest norm of a group;
     centers float32 ``[c][d rounded up to 16]``, by index; order, places (k,) int32: index by place and place by index;
-    span: blocks of a group.  rise, fall, half (k,): see bounds.moved_bounds; drift (n_groups padded,) float32: how
-    far any center of a group has moved since the groups were made; between float32 ``[k][n_groups padded]``: lower
-    bounds of the distance from a center to the nearest (other) one of a group, infinite for padding, all IN.
+    span: blocks of a group; ahead: address of `lower`, to fetch from; moves: see bounds.moved_bounds, half (k,):
+    the last of it; drift (n_groups padded,) float32: how far any center of a group has moved since the groups were
+    made; between float32 ``[k][n_groups padded]``: lower bounds of the distance from a center to the nearest (other)
+    one of a group, infinite for padding, all IN.
     upper, least (n,), lower (n * n_groups + 16,) float32 INOUT.  The rest as in lloyd.centers_lane.
     """
     n, d = X.shape
@@ -149,7 +150,7 @@ def bounded_lane(
                     count += 1
                 continue
             last = count
-            count = moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count)
+            count = moved_bounds(width, labels, lo, hi, moves, upper, least, rows, count, ahead, 4 * n_groups)
             # ask the bounds per group before the row is read
             kept = last
             for q in range(last, count):

@@ -173,14 +173,15 @@ def nearest_of_list(X, i, exact, listed, n_listed):
 @kernel
 def neighbor_lane(
     width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error, k,
-    rise, fall, half, between, upper, least, labels, update, scale,
+    ahead, stride, moves, half, between, upper, least, labels, update, scale,
     sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     """The bounded pass over every spread-th stretch of rows.
 
     fresh: whether there are no bounds yet.  rows_packed float32 ``[k][d]``: packed centers, all_tiles the same as
-    meet_list wants them, exact (k, d) float64: as stored; rise, fall, half (k,): see bounds.moved_bounds; between
-    float32 ``[k][k padded]``: lower bounds of the distances between centers, all IN.  upper, least (n,) float32 INOUT.
+    meet_list wants them, exact (k, d) float64: as stored; ahead, stride: address of X and bytes from row to row, to
+    fetch from, or 0; moves: see bounds.moved_bounds, half (k,) float32: the last of it; between float32
+    ``[k][k padded]``: lower bounds of the distances between centers, all IN.  upper, least (n,) float32 INOUT.
     The rest as in lloyd.points_lane.
     """
     n, d = X.shape
@@ -220,7 +221,7 @@ def neighbor_lane(
                     least[i] = np.float32(0.0)
                     count += 1
             else:
-                count = moved_bounds(labels, lo, hi, rise, fall, half, upper, least, rows, count)
+                count = moved_bounds(width, labels, lo, hi, moves, upper, least, rows, count, ahead, stride)
         counts[READ] += count
         # tighten the upper bounds
         for q in range(count):

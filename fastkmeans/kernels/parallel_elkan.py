@@ -13,13 +13,13 @@ from .jit import kernel
 @kernel(parallel=True)
 def bounded_parallel(
     n, width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
-    largest, error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower, labels, update,
+    largest, error, grouped, k, n_groups, span, ahead, moves, half, drift, between, upper, least, lower, labels, update,
     scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
         bounded_lane(
             width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
-            largest, error, grouped, k, n_groups, span, rise, fall, half, drift, between, upper, least, lower,
+            largest, error, grouped, k, n_groups, span, ahead, moves, half, drift, between, upper, least, lower,
             labels, update, scale, sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
@@ -39,13 +39,13 @@ def between_parallel(
 @kernel(parallel=True)
 def neighbor_parallel(
     n, width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error, k,
-    rise, fall, half, between, upper, least, labels, update, scale,
+    ahead, stride, moves, half, between, upper, least, labels, update, scale,
     sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
         neighbor_lane(
             width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error,
-            k, rise, fall, half, between, upper, least, labels, update, scale,
+            k, ahead, stride, moves, half, between, upper, least, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
