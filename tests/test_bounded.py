@@ -490,6 +490,27 @@ def test_a_settled_row_is_not_read():
         np.testing.assert_array_equal(labels, before)
 
 
+def test_a_late_pass_reads_few_rows(kind):
+    """Under a tenth where under a hundredth of the labels change; a row that is read shows it when it holds another."""
+    rng = np.random.default_rng(6)
+    X = ((2.5 * rng.normal(size=(12, 3)))[rng.integers(0, 12, 20000)] + rng.normal(size=(20000, 3))).astype(np.float32)
+    steps = fit(X, X[:12], algorithm="lloyd").history_
+    late = next(t for t, step in enumerate(steps) if step.n_changed < 0.002 * len(X))
+    path = [fit(X, X[:12], max_iter=t, algorithm="lloyd").cluster_centers_ for t in range(1, late + 1)]
+    table = data.Data(points.as_points(X), None, 1)
+    kept, labels = bounded.make_bounds(table, path[0]), solver.predict(table.points, path[0])
+    for C in path[:-1]:
+        kept.assign(table, C, labels)
+    again, before = copy.deepcopy(kept), labels.copy()
+    outcome = kept.assign(table, path[-1], labels)
+    X[:] = path[-1][before]
+    again.assign(table, path[-1], before)
+    held = [name for name, a in vars(kept).items() if isinstance(a, np.ndarray) and a.shape == (len(X),)]
+    read = np.any([getattr(kept, name) != getattr(again, name) for name in held], axis=0)
+    assert outcome.changed < 0.01 * len(X)
+    assert 0 < read.sum() <= round(outcome.read * len(X)) < 0.1 * len(X)
+
+
 @pytest.mark.parametrize("k", [8, 64, 150])
 def test_bounds_stay_small(k, kind):
     """Four bytes per row and 16 clusters, and ten per row besides."""
