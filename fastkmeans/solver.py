@@ -154,11 +154,12 @@ class Solver:
         self.label(done, to_label)
         squares = passes.inertia(data, done.centers, done.labels, to_label)
         total = measured(data, squares)
-        if self.scatter is None:  # the exact inertia tells it, without a visit of the rows
+        scatter = self.scatter
+        if scatter is None:  # the inertia tells it, without a visit of the rows; other runs have scatters of their own
             passes.update_centers(data, done.sums, done.centers, done.means)
-            self.scatter = squares.value + self._below(done.centers, done.centers, done.means, done.sums)[1]
+            scatter = squares.value + self._below(done.centers, done.centers, done.means, done.sums)[1]
         labels_nowhere(data, done.labels)
-        history = [step._replace(inertia=self._inertia(below)) for below, step in done.steps]
+        history = [step._replace(inertia=self._inertia(below, scatter)) for below, step in done.steps]
         weights = self.cluster_weights(done.sums)
         return Run(done.centers, done.labels, total, done.n_iter, done.converged, history, weights)
 
@@ -197,12 +198,12 @@ class Solver:
             step = Iteration(np.nan, shift, done.changed, n_refilled, seconds, done.evaluated, done.algorithm)
             steps.append((below, step))
             if self.verbose:
-                value = self._inertia(below)
+                value = self._inertia(below, self._scatter())
                 print(f"Iteration {t}, inertia {value}, {done.algorithm}, {done.evaluated:.1%} of distances computed.")
             centers = new
             self.iterations += 1
             if self.callback is not None:
-                value = self._inertia(below)
+                value = self._inertia(below, self._scatter())
                 at = (self.restart, self.iterations, value)
                 self.stopped = bool(self.callback(Progress(*at, shift, done.changed, done.algorithm, seconds)))
             if strict:
@@ -238,9 +239,9 @@ class Solver:
             self.scatter = passes.inertia(self.data, self.mean.reshape(1, -1), nowhere).value
         return self.scatter
 
-    def _inertia(self, below: float) -> float:
+    def _inertia(self, below: float, scatter: float) -> float:
         """The inertia that lies so far below the scatter."""
-        inertia = max(self._scatter() - below, 0.0)
+        inertia = max(scatter - below, 0.0)
         return 0.5 * inertia + self.data.lost.value if self.data.cosine else inertia
 
     def _total_weight(self) -> float:
