@@ -159,6 +159,8 @@ class Estimator:
     def _set_features(self, n_features: int, names: list[str] | None) -> None:
         """Remember the number of features, and their names when the data had some."""
         self.n_features_in_ = int(n_features)
+        if hasattr(self, "metric"):
+            self._fitted_metric = self.metric
         if names is None:
             self.__dict__.pop("feature_names_in_", None)
         else:
@@ -457,6 +459,12 @@ class Clusterer(Estimator):
 
         points = as_points(X, estimator=type(self).__name__)
         check_features(points, *self._seen_features())
+        fitted, now = getattr(self, "_fitted_metric", None), getattr(self, "metric", None)
+        if fitted is not None and fitted != now:
+            raise ValueError(
+                f"metric is {now!r} now, but this {type(self).__name__} was fitted with {fitted!r}: call 'fit' again, "
+                "or set it back."
+            )
         return self._seen_by_metric(points)
 
     def _seen_by_metric(self, points: "Points") -> "Points":

@@ -51,6 +51,7 @@ class Centers:
     def __init__(self, centers: NDArray[Any], rng: np.random.Generator, *, cosine: bool = False) -> None:
         self.cosine = cosine
         self.dtype = centers.dtype
+        self.held = centers  # what was stored before the last step: the direction of a mean that is zero
         self.exact = centers.astype(np.float64)
         self.counts = np.zeros(len(centers))
         self.since = 0
@@ -66,12 +67,13 @@ class Centers:
         """Go on from `centers` if they are not the stored ones: somebody has set them."""
         if not np.array_equal(centers, self.stored):
             self.exact = np.array(centers, np.float64)
+            if self.cosine:
+                self.exact = unit_rows(self.exact, self.held.astype(np.float64))
 
     @property
     def stored(self) -> NDArray[Any]:
         """The centers in the center dtype: those that labels refer to, of length one where rows are directions."""
-        centers = self.exact.astype(self.dtype)
-        return unit_rows(self.exact, centers) if self.cosine else centers
+        return unit_rows(self.exact, self.held) if self.cosine else self.exact.astype(self.dtype)
 
     def step(self, batch: Data, *, reassignment_ratio: float, verbose: int = 0) -> float:
         """Move the centers by one batch.
@@ -81,7 +83,7 @@ class Centers:
         inertia : float
             Of the batch, at the centers that it found.
         """
-        stored = self.stored
+        self.held = stored = self.stored
         k = len(stored)
         labels = np.full(batch.n, -1, np.int32)
         sums = Sums(batch, k, passes.pass_lanes(batch, k))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastkmeans.base import Clusterer
 from fastkmeans.exceptions import warn_of_empty, warn_user
-from fastkmeans.parameters import check_parameters, checked_init, number_of_runs, seed_sequence
+from fastkmeans.parameters import check_parameter, check_parameters, checked_init, number_of_runs, seed_sequence
 
 if TYPE_CHECKING:
     from fastkmeans.points import Points
@@ -376,6 +376,9 @@ def k_means(
         refine=refine,
         metric=metric,
         callback=callback,
-    ).fit(X, sample_weight=sample_weight)
+    )
+    check_parameters(model, "k_means", algorithm=_ALGORITHMS)
+    check_parameter("return_n_iter", return_n_iter, "k_means")
+    model.fit(X, sample_weight=sample_weight)
     result = (model.cluster_centers_, model.labels_, model.inertia_)
     return (*result, model.n_iter_) if return_n_iter else result

@@ -33,8 +33,8 @@ def is_int(value: object, lowest: int) -> bool:
 
 
 def is_real(value: object, lowest: float) -> bool:
-    """Whether `value` is a real number of at least `lowest`; NaN is not."""
-    return isinstance(value, Real) and float(value) >= lowest
+    """Whether `value` is a finite real number of at least `lowest`; NaN is not."""
+    return isinstance(value, Real) and lowest <= float(value) < float("inf")
 
 
 def is_bool(value: object) -> bool:
@@ -89,6 +89,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         " 'numpy.random.Generator', an instance of 'numpy.random.SeedSequence' or None",
     ),
     "copy_x": (is_bool, _BOOL),
+    "return_n_iter": (is_bool, _BOOL),
     "batch_size": (lambda v: is_int(v, 1), _COUNT),
     "compute_labels": (is_bool, _BOOL),
     "max_no_improvement": (lambda v: v is None or is_int(v, 0), f"{_NATURAL} or None"),
@@ -104,13 +105,31 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_parameters(estimator: Estimator, **options: "tuple[str, ...] | Check") -> None:
+def check_parameter(name: str, value: object, owner: str, option: "tuple[str, ...] | Check | None" = None) -> None:
+    """Raise InvalidParameterError if a parameter of `owner` has a value it cannot have; see `check_parameters`."""
+    if isinstance(option, Check):
+        allowed, wanted = option.allows(value), option.wanted
+    elif option is not None:
+        allowed = isinstance(value, str) and value in option
+        wanted = f"a str among {{{', '.join(map(repr, option))}}}"
+    elif name in _CHECKS:
+        check, wanted = _CHECKS[name]
+        allowed = check(value)
+    else:
+        return  # a parameter that a user's subclass added
+    if not allowed:
+        raise InvalidParameterError(f"The {name!r} parameter of {owner} must be {wanted}. Got {value!r} instead.")
+
+
+def check_parameters(estimator: Estimator, owner: str | None = None, /, **options: "tuple[str, ...] | Check") -> None:
     """Raise for the first parameter, in the order of the constructor, that has a value it cannot have.
 
     Parameters
     ----------
     estimator : Estimator
         Its parameters are checked by their names.
+    owner : str, optional
+        What an error calls it, if not by its class.
     **options : tuple of str or Check
         The strings allowed for parameters that differ from one estimator to the next, such as ``algorithm=("lloyd",)``,
         or another check of such a parameter.
@@ -120,24 +139,9 @@ def check_parameters(estimator: Estimator, **options: "tuple[str, ...] | Check")
     InvalidParameterError
         A ValueError (and TypeError) that says what the parameter must be and what it is.
     """
+    owner = type(estimator).__name__ if owner is None else owner
     for name in estimator._parameters():
-        value = getattr(estimator, name)
-        if name in options:
-            option = options[name]
-            if isinstance(option, Check):
-                allowed, wanted = option.allows(value), option.wanted
-            else:
-                allowed = isinstance(value, str) and value in option
-                wanted = f"a str among {{{', '.join(map(repr, option))}}}"
-        elif name in _CHECKS:
-            check, wanted = _CHECKS[name]
-            allowed = check(value)
-        else:
-            continue  # a parameter that a user's subclass added
-        if not allowed:
-            raise InvalidParameterError(
-                f"The {name!r} parameter of {type(estimator).__name__} must be {wanted}. Got {value!r} instead."
-            )
+        check_parameter(name, getattr(estimator, name), owner, options.get(name))
 
 
 def number_of_runs(init: Any, n_init: Any, estimator_name: str, many: int = MANY_RUNS) -> int:
@@ -234,7 +238,7 @@ def _starting_centers(init: Any, points: "Points", n_clusters: int, estimator_na
 
     given = as_points(init, name="init", estimator=estimator_name)
     if given.sparse is not None:
-        raise TypeError("init is sparse, and centers are dense: pass init.toarray().")
+        raise InvalidParameterError("init is sparse, and centers are dense: pass init.toarray().")
     shape = (given.n_samples, given.n_features)
     if given.n_samples != n_clusters:
         raise ValueError(

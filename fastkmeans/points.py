@@ -309,7 +309,13 @@ def _gathered(array: NDArray[Any], key: NDArray[np.intp], n_threads: int, room: 
 
     def gather(lane: int) -> None:
         lo, hi = cuts[lane], cuts[lane + 1]
-        np.take(array, key[lo:hi], axis=0, out=rows[lo:hi], mode="clip")  # "raise" would copy once more
+        if array.flags.c_contiguous:
+            np.take(array, key[lo:hi], axis=0, out=rows[lo:hi], mode="clip")  # "raise" would copy once more
+            return
+        step = max(1, RANGE_BYTES // (array.itemsize * array.shape[1]))  # np.take would copy the array
+        for start in range(lo, hi, step):
+            stop = min(start + step, hi)
+            rows[start:stop] = array[key[start:stop]]
 
     threads.on_python_threads(n_lanes, gather)
     return rows

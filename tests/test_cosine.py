@@ -191,6 +191,21 @@ def test_model_files(tmp_path):
         diagnose(X, model)
 
 
+def test_a_batch_that_cancels_out_leaves_the_direction():
+    X = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    model = MiniBatchKMeans(1, metric="cosine", init=[[1.0, 0.0]]).partial_fit(X)
+    np.testing.assert_array_equal(model.cluster_centers_, [[1.0, 0.0]])
+    np.testing.assert_array_equal(model.transform(X).ravel(), [0.0, 2.0])
+    assert model.inertia_ == 2.0
+
+
+def test_centers_that_are_set_count_by_their_direction():
+    model = MiniBatchKMeans(1, metric="cosine", init=[[1.0, 0.0]]).partial_fit([[1.0, 0.0]])
+    model.cluster_centers_ = np.array([[3.0, 4.0]])
+    middle = np.array([0.8, 0.4])  # of (0.6, 0.8) and (1, 0)
+    np.testing.assert_allclose(model.partial_fit([[1.0, 0.0]]).cluster_centers_[0], middle / np.linalg.norm(middle))
+
+
 def test_a_mean_of_nothing_leaves_the_center():
     """Directions that cancel have no mean direction."""
     X = np.array([[1.0, 0.0], [-1.0, 0.0]])

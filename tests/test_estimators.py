@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastkmeans import KMeans
+from fastkmeans import KMeans, k_means
 from fastkmeans.parameters import InvalidParameterError
 
 
@@ -99,7 +99,11 @@ BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
         ),
         ("n_init", [0, -2, 1.0, None, "many", "10", np.False_], r"a str among {'auto'} or " + INT),
         ("max_iter", [0, -1, 10.0, None, "10", np.True_], INT),
-        ("tol", [-1e-9, -1, float("nan"), None, "small", 1j], re.escape("a float in the range [0.0, inf)")),
+        (
+            "tol",
+            [-1e-9, -1, float("nan"), float("inf"), None, "small", 1j],
+            re.escape("a float in the range [0.0, inf)"),
+        ),
         ("verbose", [-1, 0.5, None, "yes"], re.escape(f"an int in the range [0, inf), {BOOL}")),
         (
             "random_state",
@@ -140,7 +144,7 @@ def test_texts_of_bad_parameters_are_scikit_learns():
         {"n_clusters": np.int64(4), "n_init": np.int32(2), "max_iter": np.uint8(9), "verbose": np.int16(0)},
         {"tol": 0},
         {"tol": np.float32(1e-3)},
-        {"tol": float("inf")},
+        {"tol": 1e300},
         {"verbose": False, "copy_x": np.False_},
         {"random_state": np.uint32(5)},
         {"random_state": 2**70},
@@ -477,8 +481,25 @@ def test_initial_centers_whose_squares_overflow():
 
 def test_sparse_initial_centers_are_refused():
     sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises((TypeError, ValueError), match="sparse"):
+    with pytest.raises(InvalidParameterError, match="sparse"):
         KMeans(4, init=sparse.csr_array(START)).fit(X)
+
+
+def test_k_means_checks_under_its_own_name():
+    with pytest.raises(InvalidParameterError, match="'n_clusters' parameter of k_means must be an int"):
+        k_means(X, 0)
+    with pytest.raises(
+        InvalidParameterError, match="'return_n_iter' parameter of k_means must be an instance of 'bool'"
+    ):
+        k_means(X, 3, return_n_iter="a")
+
+
+def test_the_metric_is_the_one_of_the_fit():
+    model = KMeans(4, random_state=0).fit(X).set_params(metric="cosine")
+    for method in (model.predict, model.transform, model.score):
+        with pytest.raises(ValueError, match="metric is 'cosine' now, but this KMeans was fitted with 'euclidean'"):
+            method(X)
+    assert_array_equal(model.set_params(metric="euclidean").predict(X), model.labels_)
 
 
 def test_callable_init():

@@ -11,7 +11,7 @@ import pytest
 
 from fastkmeans import cells
 from fastkmeans import points as edge
-from fastkmeans.points import as_points, check_features, raise_nonfinite, raise_overflow
+from fastkmeans.points import Room, as_points, check_features, raise_nonfinite, raise_overflow
 
 VALUES = np.arange(1, 13).reshape(4, 3) % 5
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
@@ -353,3 +353,17 @@ def test_check_features_warns():
     text = "^X does not have valid feature names, but KMeans was fitted with feature names$"
     with pytest.warns(UserWarning, match=text):
         check_features(as_points(np.ones((2, 2))), 2, ["a", "b"], "KMeans")
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, lambda X: np.repeat(X, 2, axis=1)[:, ::2], np.flip])
+def test_rows_are_gathered_from_any_layout_without_a_copy_of_it(layout):
+    X = layout(np.random.default_rng(0).normal(size=(120_000, 20)))
+    points, rows = as_points(X), np.arange(5, 120_000, 4)
+    for room in (None, Room()):
+        points.part(rows[:10], 2, room)
+        tracemalloc.start()
+        part = points.part(rows, 2, room)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        np.testing.assert_array_equal(part.direct, X[rows])
+        assert peak < 0.7 * X.nbytes  # a quarter of it, and two threads' blocks of 2 MiB
