@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, new_counter
+from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
-from .kernels import fast_gains, parallel_seeding, simd, visit
+from .kernels import distance_table, fast_gains, parallel_seeding, simd, visit
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
 from .passes import ahead, is_small
@@ -36,6 +37,7 @@ LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
 LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
+TABLES: bool | None = None  # whether steps that list nothing go by tables; None means where that pays.  Tests force one
 MOST_TOGETHER = 12  # candidates of a step, at most, where two steps are evaluated in one visit
 STALE = 6  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
@@ -91,6 +93,13 @@ class Seeding:
         self.redo_until = 0  # steps before this one had no room for lists
         self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet
         self.by_rows = not self.plain and data.d < fast_gains.FEW
+        self.table: DistanceTable | None = None
+        # of a table, where one serves: few features are read faster than a table of them
+        self.columns = 0 if self.plain or self.by_rows else columns_for(data, self.width)
+        if TABLES is not None:
+            self.columns = -(-2 * n_candidates // self.width) * self.width if TABLES and not self.plain else 0
+        elif self.columns < 2 * n_candidates:
+            self.columns = 0  # it would save no reading of X
         self._forget()
         self._choose(first)
         self._settle_exactly()
@@ -191,11 +200,15 @@ class Seeding:
         direct = t < self.direct_until or together < min(2, self.k - t) * self.L
         if DIRECT is not None and t >= self.redo_until and self.L <= visit.MANY:
             direct, together = DIRECT, max(together, self.L)
+        if direct and self.columns:
+            self._steps_of_table()
+            return
         if direct:
             self._propose(self.L + self._most_following(t))
             self._step_directly()
             return
         self.settle()
+        self.table = None
         if self.L <= visit.MANY:
             together = together // self.L * self.L
         self._propose(together)
@@ -224,7 +237,12 @@ class Seeding:
 
     def settle(self) -> None:
         """Let nearest_sq and labels know of all seeds."""
-        if self.unsettled and self.plain:
+        if self.unsettled and self.table is not None:
+            self.rows_read += self.data.n
+            n = int(self.state[draws.CHOSEN])
+            self.table.settle(self.seeds[:n], self.nearest_sq, self.labels)
+            self.unsettled = 0
+        elif self.unsettled and self.plain:
             self._settle_exactly()
         elif self.unsettled:
             self._estimate(np.empty((0, self.data.d)))
@@ -247,6 +265,41 @@ class Seeding:
         """
         return self.L + 2 if self.by_rows and self.L <= MOST_TOGETHER and t + 1 < self.k else 0
 
+    def _steps_of_table(self) -> None:
+        """Steps from one table of distances, until its candidates run out or the potentials are to be frozen anew."""
+        data = self.data
+        self.settle()
+        self.table = None  # before there is another one
+        t = int(self.state[draws.CHOSEN])
+        # after so many steps, at the latest, all is frozen anew for what is refused (measured)
+        steps = min(self.k - t, 2 * t)
+        self._propose(min(self.columns, steps * self.L + draws.MISSES - int(self.state[draws.MISSED])))
+        which = np.flatnonzero(self._flags())[: self.columns]
+        if len(which) < self.L:
+            self._collect()  # in vain: all is to be frozen anew
+            return
+        self.slots[which] = np.arange(len(which))
+        candidates = data.points.take(self.rows[which])
+        self.rows_read += data.n
+        self.table = DistanceTable(data, self._packing(), self.width, self.n_lanes, candidates, self.nearest_sq)
+        weight_unit = self._weight_unit()
+        while self.state[draws.CHOSEN] < self.k and self.state[draws.MISSED] < draws.MISSES:
+            before = self.state.copy()
+            if self._collect() < self.L:
+                break
+            columns = self.slots[self.taken]
+            if (columns < 0).any():
+                self.state[:] = before
+                break
+            gains = self.table.gains(weight_unit)
+            errors = self._gain_errors(self.table.packing, gains, weight_unit, distance_table.GAINS)
+            winner = self._winner(self._doubtful(gains[columns], errors[columns]), candidates[columns])
+            self.table.choose(int(columns[winner]))
+            self._choose(int(self.rows[self.taken[winner]]))
+            self._flags()  # lets nearest_sq of all proposals know of the seed just chosen
+            self._finish_step()
+        self.slots[:] = -1
+
     def _step_directly(self) -> None:
         """One step that lists nothing, or two: fast sums of gains, exact ones where those leave a doubt."""
         count = self._collect()
@@ -265,11 +318,7 @@ class Seeding:
         else:
             gains, errors = self._estimate(candidates, len(following))
             doubtful = self._doubtful(gains[: self.L], errors[: self.L])
-        different = self._different(doubtful, candidates)
-        winner = different[0]
-        if len(different) > 1:
-            totals = self._exact_gains(candidates[different])
-            winner = different[totals.index(max(totals))]
+        winner = self._winner(doubtful, candidates)
         self._choose(int(chosen[winner]))
         self._finish_step()
         if len(following):
@@ -323,6 +372,16 @@ class Seeding:
             c for i, c in enumerate(numbers) if not any((candidates[c] == candidates[b]).all() for b in numbers[:i])
         ]
 
+    def _winner(self, doubtful: list[int], candidates: NDArray[np.float64]) -> int:
+        """Which of the candidates in doubt gains most, the first of equal ones: by exact sums, if there are several."""
+        different = self._different(doubtful, candidates)
+        if len(different) == 1:
+            return different[0]
+        self.settle()
+        totals = self._exact_gains(candidates[different])
+        winner = different[totals.index(max(totals))]
+        return winner
+
     def _exact_gains(self, candidates: NDArray[np.float64]) -> list[int]:
         """By how much each candidate would lower the potential."""
         data = self.data
@@ -350,51 +409,50 @@ class Seeding:
         M, w, n = len(candidates), self.width, int(self.state[draws.CHOSEN])
         L = M - n_second
         n_groups = -(-(L + 1) // w)
-        weight_unit = math.ldexp(1.0, -int(data.weights.max()).bit_length()) if data.weighted else 1.0
-        unit = 2.0**-24
-        relative = 1.01 * (data.d + 4) * unit
+        weight_unit = self._weight_unit()
+        packing = self._packing()
         gains = np.zeros((self.n_lanes, L * (1 + n_second) if self.by_rows else n_groups * w))
         first = n - max(1, self.unsettled)
-        label = np.int32(first)
+        n_seeds = 2 if self.by_rows else 1
+        packed = np.full((n_seeds + M if self.by_rows else n_groups * w, data.d), np.nan, np.float32)
+        packed[: self.unsettled] = packing.pack(self.seeds[n - self.unsettled : n])
+        packed[n_seeds : n_seeds + M] = packing.pack(candidates)
+        if self.by_rows:
+            centers: tuple[Any, ...] = (packed.reshape(-1), L, n_second)
+            kernel_pair = (parallel_seeding.panel_gains_parallel, fast_gains.panel_gains_lane)
+        else:
+            centers = (by_groups(packed, w), n_groups)
+            kernel_pair = (parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane)
+        scale = packing.frame.scale
         for lo, hi, rows in data.ranges(2.0 * data.d * (M + 1)):
-            single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
-            frame = self.visits.frame(single)
-            # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
-            shift = np.zeros_like(frame.shift) if single else frame.shift
-            scale = frame.dtype.type(frame.scale)
-            tiled = np.tile(shift, -(-256 // data.d))
-            a = float(frame.error[3])
-            if not single:
-                a += 2.02 * unit * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
-            floor = 8.0 * float(frame.error[2])
-            n_seeds = 2 if self.by_rows else 1
-            packed = np.full((n_seeds + M if self.by_rows else n_groups * w, data.d), np.nan, np.float32)
-            packed[: self.unsettled] = self.seeds[n - self.unsettled : n].astype(frame.dtype) * scale - shift
-            packed[n_seeds : n_seeds + M] = candidates.astype(frame.dtype) * scale - shift
-            if self.by_rows:
-                centers: tuple[Any, ...] = (packed.reshape(-1), L, n_second)
-                kernel_pair = (parallel_seeding.panel_gains_parallel, fast_gains.panel_gains_lane)
-            else:
-                by_group = packed.reshape(n_groups, w, data.d).transpose(0, 2, 1)
-                centers = (np.ascontiguousarray(by_group).reshape(-1), n_groups)
-                kernel_pair = (parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane)
             shared = (
                 simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
-                self.labels[lo:hi], self.seeds[first:n], label, scale, tiled, frame.scale, frame.scale, relative, a,
-                floor, weight_unit, *centers, *ahead(rows, 3 * w if self.by_rows else 6),
+                self.labels[lo:hi], self.seeds[first:n], np.int32(first), packing.scale, packing.tiled_shift, scale,
+                scale, *packing.bounds, weight_unit, *centers, *ahead(rows, 3 * w if self.by_rows else 6),
             )  # fmt: skip
             threads.share(self.n_lanes, *kernel_pair, shared, (gains,))
         self.unsettled = 0
         totals = gains.sum(axis=0) if self.by_rows else gains.sum(axis=0)[1 : L + 1]
         if L == 0:
             return totals, totals
-        # a bound of the sum of errors from the sum of the distances, which has only fallen since it was frozen
-        exponent = self.frozen.exponent + 2 * (math.frexp(frame.scale)[1] - 1)
+        return totals, self._gain_errors(packing, totals, weight_unit, fast_gains.BLOCK_ROWS)
+
+    def _packing(self) -> Packing:
+        """How rows are packed for fast distances."""
+        return Packing.of(self.data, self.visits.frame(self.data.points.center_dtype == np.float32))
+
+    def _weight_unit(self) -> float:
+        """A power of two that brings weights below one."""
+        return math.ldexp(1.0, -int(self.data.weights.max()).bit_length()) if self.data.weighted else 1.0
+
+    def _gain_errors(
+        self, packing: Packing, gains: NDArray[np.float64], weight_unit: float, block_rows: int
+    ) -> NDArray[np.float64]:
+        # a bound of the sum of the distances: it has only fallen since it was frozen
+        exponent = self.frozen.exponent + 2 * (math.frexp(packing.frame.scale)[1] - 1)
         potential = math.ldexp(self.frozen.total * weight_unit, exponent) * 1.01
-        weight = data.total_weight * weight_unit
-        error = 2.2 * (relative + 2 * unit) * potential + 4.4 * a * math.sqrt(weight * potential)
-        error += weight * (2.2 * a * a + 4.0 * floor + math.ldexp(2.0, exponent))
-        return totals, error + 1.2 * (fast_gains.BLOCK_ROWS + 8) * unit * totals
+        weight = self.data.total_weight * weight_unit
+        return packing.gain_errors(gains, potential, weight, math.ldexp(2.0, exponent), block_rows)
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
     def _evaluate(self) -> bool:

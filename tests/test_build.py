@@ -23,7 +23,17 @@ from numba.core.dispatcher import Dispatcher
 
 import fastkmeans
 import fastkmeans.kernels
-from fastkmeans import BisectingKMeans, KMeans, bounded, passes, silhouette, simplified_silhouette, threads, visits
+from fastkmeans import (
+    BisectingKMeans,
+    KMeans,
+    bounded,
+    passes,
+    plusplus,
+    silhouette,
+    simplified_silhouette,
+    threads,
+    visits,
+)
 from fastkmeans.kernels import jit, lloyd, simd
 
 WIDTH = max(4, simd.native_lanes())
@@ -104,7 +114,7 @@ def workload(n_threads, dtype="f4"):
 
 
 def further_work(monkeypatch):
-    """Call the parallel kernels that `workload` does not: two centers, compressed rows, other bounds, maps."""
+    """Call the parallel kernels that `workload` does not: two centers, compressed rows, other bounds, maps, tables."""
     from scipy.sparse import csr_array
 
     rng = np.random.default_rng(0)
@@ -117,6 +127,10 @@ def further_work(monkeypatch):
                 KMeans(5, init=init, n_init=1, random_state=0, n_threads=1).fit(csr_array(X * (X > 5.0))).transform(
                     csr_array(X)
                 )
+    with monkeypatch.context() as patch, simd.force_lanes(WIDTH):
+        patch.setattr(plusplus, "DIRECT", True)
+        patch.setattr(plusplus, "TABLES", True)
+        KMeans(9, n_init=1, random_state=0, max_iter=1, n_threads=1).fit(X)
     with monkeypatch.context() as patch, simd.force_lanes(WIDTH):
         patch.setattr(bounded, "MOST_RIVALS", 0)
         patch.setattr(visits, "MAP", True)

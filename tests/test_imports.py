@@ -32,6 +32,7 @@ RANKS = {
     "sparse_passes": 2,
     "sparse_plusplus": 2,
     "brief": 2,
+    "distance_table": 2,
     "plusplus": 2,
     "potentials": 2,
     "visits": 2,

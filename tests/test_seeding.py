@@ -7,7 +7,7 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import brief, data, passes, plusplus, seeding, threads, visits
+from fastkmeans import brief, data, distance_table, passes, plusplus, seeding, threads, visits
 from fastkmeans.draws import Stream
 from fastkmeans.kernels import fast_gains, mapped, simd, visit
 from fastkmeans.kernels import seeding as draws
@@ -40,11 +40,14 @@ def rows_of(X, k, seed, weights=None, n_candidates=None, n_threads=1):
 def check(X, k, seeds=(0, 1), weights=None, n_candidates=None):
     for seed in seeds:
         expected = oracle.kmeans_plusplus(X, weights, k, seed, n_candidates)
-        for direct, helped in ((True, None), (False, True), (False, False), (None, None)):
+        for direct, tables, helped in (
+            (True, False, None), (True, True, None), (False, None, True), (False, None, False), (None, None, None),
+        ):  # fmt: skip
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(plusplus, "DIRECT", direct)
+                patch.setattr(plusplus, "TABLES", tables)
                 patch.setattr(visits, "MAP", helped)
-                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct, helped)
+                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct, tables, helped)
 
 
 @pytest.mark.parametrize("name", matrix.DATA)
@@ -97,10 +100,11 @@ def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
 
 
 @pytest.mark.skipif(threads.pool_size() < 2, reason="one thread in the pool")
-@pytest.mark.parametrize("direct", [True, False, None])
-def test_threads(direct, monkeypatch):
+@pytest.mark.parametrize("direct, tables", [(True, False), (True, True), (False, None), (None, None)])
+def test_threads(direct, tables, monkeypatch):
     monkeypatch.setattr(threads, "SERIAL_WORK", 0)
     monkeypatch.setattr(plusplus, "DIRECT", direct)
+    monkeypatch.setattr(plusplus, "TABLES", tables)
     monkeypatch.setattr(visits, "MAP", True)
     for name in ("uniform32", "d=65"):
         X, _ = matrix.dataset(name)
@@ -134,10 +138,11 @@ def test_weights_equal_repetition():
 
 
 @pytest.mark.parametrize("name", ["uniform32", "plane lattice", "duplicates", "d=65", "one cluster each", "offset64"])
-@pytest.mark.parametrize("direct", [True, False])
-def test_labels_and_distances_of_the_seeds(name, direct, monkeypatch):
+@pytest.mark.parametrize("direct, tables", [(True, False), (True, True), (False, None)])
+def test_labels_and_distances_of_the_seeds(name, direct, tables, monkeypatch):
     """What the first pass of a fit would find: the nearest seed, the first on a tie."""
     monkeypatch.setattr(plusplus, "DIRECT", direct)
+    monkeypatch.setattr(plusplus, "TABLES", tables)
     X, k = matrix.dataset(name)
     weights = np.arange(len(X)) % 3
     for w in (None, weights):
@@ -325,6 +330,16 @@ def test_rows_out_of_reach_are_passed_over():
     assert read[True] <= read[False] < 30 * len(X)  # a step at a time would read all of them 120 times
 
 
+def test_several_steps_from_one_table(monkeypatch):
+    monkeypatch.setattr(plusplus, "DIRECT", True)
+    monkeypatch.setattr(plusplus, "TABLES", True)
+    X = np.random.default_rng(0).normal(size=(2000, 70)).astype(np.float32)
+    source, words = prepared(X), stream(1)
+    found = plusplus.greedy(source, 40, None, words, seeding.WeightDraws(source, words).draw())
+    assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 40, 1)
+    assert found.rows_read < 60 * len(X)  # once for every other step, and once to settle these
+
+
 def test_two_steps_in_one_visit():
     X = np.random.default_rng(0).normal(size=(2000, 6)).astype(np.float32)
     source, words = prepared(X), stream(1)
@@ -361,6 +376,11 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
     halvings = 0 if weights is None else int(max(W)).bit_length()
     unit = float(np.ldexp(1.0, g - halvings)) * found.visits.frame(X.dtype == np.float32).scale ** 2
     assert (np.abs(gains - np.array(exact, float) * unit) <= errors).all()
+    packing, weight_unit = found._packing(), found._weight_unit()
+    table = distance_table.DistanceTable(found.data, packing, WIDTH, 1, rows, found.nearest_sq)
+    gains = table.gains(weight_unit)[:count]
+    table_errors = found._gain_errors(packing, gains, weight_unit, distance_table.kernels.GAINS)
+    assert (np.abs(gains - np.array(exact, float) * unit) <= table_errors).all()
     if count > 1 and X.shape[1] < fast_gains.FEW:
         found.unsettled = 2  # seeds that are settled already: nothing changes
         n_second = count // 2

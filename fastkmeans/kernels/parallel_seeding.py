@@ -6,6 +6,7 @@ from __future__ import annotations
 from numba import prange
 
 from .candidates import spacing_lane
+from .distance_table import table_gains_lane, table_settle_lane, tabulate_lane
 from .fast_gains import fast_gains_lane, panel_gains_lane
 from .gains import gains_lane, nearer_lane
 from .jit import kernel
@@ -94,6 +95,28 @@ def panel_gains_parallel(
             width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
             relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, gains[lane],
         )  # fmt: skip
+
+
+@kernel(parallel=True)
+def tabulate_parallel(n, width, X, counter, pack_scale, tiled_shift, centers, n_groups, ahead, step, table):
+    for _ in prange(n):
+        tabulate_lane(width, X, counter, pack_scale, tiled_shift, centers, n_groups, ahead, step, table)
+
+
+@kernel(parallel=True)
+def table_gains_parallel(n, counter, table, column, weights, weight_unit, near, gains):
+    for lane in prange(n):
+        table_gains_lane(counter, table, column, weights, weight_unit, near, gains[lane])
+
+
+@kernel(parallel=True)
+def table_settle_parallel(
+    n, X, counter, table, columns, seeds, first_label, square0, square1, relative, a, floor, nearest_sq, labels
+):  # fmt: skip
+    for _ in prange(n):
+        table_settle_lane(
+            X, counter, table, columns, seeds, first_label, square0, square1, relative, a, floor, nearest_sq, labels
+        )
 
 
 @kernel(parallel=True)

@@ -1,0 +1,155 @@
+"""Fast float32 distances to candidates of k-means++, with their bounds, and a table of them for several steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import threads
+from .data import Data, new_counter
+from .kernels import distance_table as kernels
+from .kernels import parallel_seeding, simd
+from .passes import Frame, ahead
+
+MOST = 40  # candidates of a table
+SHARE = 0.05  # of the bytes of X are taken by a table ...
+ROW_BYTES = 32  # ... and so many bytes a row more
+
+UNIT = 2.0**-24
+
+
+class Packing(NamedTuple):
+    """How rows, and centers, are packed for differences in float32, and what a squared distance of them may be off by.
+
+    Attributes
+    ----------
+    frame : Frame
+    shift : ndarray of shape (d,)
+        Packed values are ``x * frame.scale - shift``.
+    relative, root, floor : float
+        Bounds of the fast squared distance: relative, of the root, absolute.
+    """
+
+    frame: Frame
+    shift: NDArray[Any]
+    relative: float
+    root: float
+    floor: float
+
+    @classmethod
+    def of(cls, data: Data, frame: Frame) -> Packing:
+        # single precision loses nothing when it is only scaled; else the shift keeps what is lost small
+        single = frame.dtype == np.float32
+        shift = np.zeros_like(frame.shift) if single else frame.shift
+        root = float(frame.error[3])
+        if not single:
+            root += 2.02 * UNIT * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
+        return cls(frame, shift, 1.01 * (data.d + 4) * UNIT, root, 8.0 * float(frame.error[2]))
+
+    @property
+    def scale(self) -> Any:
+        return self.frame.dtype.type(self.frame.scale)
+
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        return self.relative, self.root, self.floor
+
+    @property
+    def tiled_shift(self) -> NDArray[Any]:
+        """The shift of every feature, as often as makes inner loops long."""
+        return np.tile(self.shift, -(-256 // len(self.shift)))
+
+    def pack(self, centers: NDArray[np.float64]) -> NDArray[np.float32]:
+        packed: NDArray[Any] = centers.astype(self.frame.dtype) * self.scale - self.shift
+        return packed.astype(np.float32)
+
+    def gain_errors(
+        self, gains: NDArray[np.float64], potential: float, weight: float, grid: float, block_rows: int
+    ) -> NDArray[np.float64]:
+        """Bounds of the error of sums of gains.
+
+        potential: of all rows, or more; weight: theirs; grid: what a potential is a multiple of, all in the unit of the
+        gains; block_rows: so many are added in float32.
+        """
+        error = 2.2 * (self.relative + 2 * UNIT) * potential + 4.4 * self.root * math.sqrt(weight * potential)
+        error += weight * (2.2 * self.root * self.root + 4.0 * self.floor + grid)
+        return error + 1.2 * (block_rows + 8) * UNIT * gains
+
+
+def by_groups(packed: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Packed centers, a multiple of `width`, as [group][d][width]."""
+    by_group = packed.reshape(-1, width, packed.shape[1]).transpose(0, 2, 1)
+    return np.ascontiguousarray(by_group).reshape(-1)
+
+
+def columns_for(data: Data, width: int) -> int:
+    """How many candidates a table may have: their distances may take a small part of what X does."""
+    itemsize = data.points.nbytes / (data.n * data.d)
+    return min(MOST, int((SHARE * data.d * itemsize + ROW_BYTES) / 4.0)) // width * width
+
+
+class DistanceTable:
+    """Distances of all rows to some candidates, from one reading of X, and the steps since.
+
+    Parameters
+    ----------
+    data : Data
+    packing : Packing
+    width, n_lanes : int
+    candidates : ndarray of float64, shape (M, d)
+    nearest_sq : ndarray of float64, shape (n,)
+        Canonical squared distances to the seeds there are.
+    """
+
+    def __init__(
+        self, data: Data, packing: Packing, width: int, n_lanes: int, candidates: NDArray[np.float64],
+        nearest_sq: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        self.data, self.packing, self.n_lanes = data, packing, n_lanes
+        M, d = candidates.shape
+        n_groups = -(-M // width)
+        centers = np.zeros((n_groups * width, d), np.float32)
+        centers[:M] = packing.pack(candidates)
+        self.values = np.empty((data.n, n_groups * width), np.float32)
+        scale = packing.frame.scale
+        self.near = (nearest_sq * scale * scale).astype(np.float32)
+        self.column = -1  # of a seed that `near` does not know of
+        self.pending: list[int] = []  # columns of the seeds that nearest_sq does not know of
+        for lo, hi, rows in data.ranges(2.0 * d * M):
+            shared = (
+                simd.lanes(width), rows, new_counter(), packing.scale, packing.tiled_shift, by_groups(centers, width),
+                n_groups, *ahead(rows, kernels.TOGETHER), self.values[lo:hi],
+            )  # fmt: skip
+            threads.share(n_lanes, parallel_seeding.tabulate_parallel, kernels.tabulate_lane, shared)
+
+    def gains(self, weight_unit: float) -> NDArray[np.float64]:
+        """By how much every candidate would lower the potential; within Packing.gain_errors."""
+        out = np.zeros((self.n_lanes, self.values.shape[1]))
+        shared = (new_counter(), self.values, self.column, self.data.weights, weight_unit, self.near)
+        threads.share(self.n_lanes, parallel_seeding.table_gains_parallel, kernels.table_gains_lane, shared, (out,))
+        self.column = -1
+        return out.sum(axis=0)
+
+    def choose(self, column: int) -> None:
+        self.column = column
+        self.pending.append(column)
+
+    def settle(
+        self, seeds: NDArray[np.float64], nearest_sq: NDArray[np.float64], labels: NDArray[np.int32]
+    ) -> None:  # fmt: skip
+        """Let nearest_sq and labels know of the seeds chosen since: the last of `seeds`."""
+        m, scale = len(self.pending), self.packing.frame.scale
+        first = len(seeds) - m
+        columns = np.array(self.pending, np.int64)
+        for lo, hi, rows in self.data.ranges(16.0 * self.data.d):
+            shared = (
+                rows, new_counter(), self.values[lo:hi], columns, seeds[first:], first, scale, scale,
+                *self.packing.bounds, nearest_sq[lo:hi], labels[lo:hi],
+            )  # fmt: skip
+            threads.share(
+                self.n_lanes, parallel_seeding.table_settle_parallel, kernels.table_settle_lane, shared
+            )  # fmt: skip
+        self.pending = []
