@@ -151,56 +151,72 @@ def _add_panel_gains(
         panel = simd.at(b, pp, args[2])
         at_near, at_own, at_weights = (simd.at(b, p, args[11]) for p in (pn, po, pw))
 
-        def distances(center: Any, fetching: bool) -> list[Any]:
-            with Loop(b, nought, d_, one, [zero] * PANEL) as features:
+        def distances(centers: list[Any], fetching: bool = False) -> list[list[Any]]:
+            """Of the panel to some centers at once, which share the loads of its rows."""
+            with Loop(b, nought, d_, one, [zero] * (PANEL * len(centers))) as features:
                 if fetching:
                     address = b.add(args[14], b.mul(features.i, args[15]))
                     for line in range(PANEL):
                         simd.prefetch(b, b.add(address, ir.Constant(I64, 64 * line)))
-                c = simd.splat(b, b.load(simd.at(b, center, features.i)), w)
                 here = simd.at(b, panel, b.mul(features.i, size))
+                rows = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
                 acc = []
-                for v, s in enumerate(features.values):
-                    difference = b.fsub(simd.load(b, simd.at(b, here, v * w), vtype), c)
-                    acc.append(simd.fma(b, difference, difference, s))
+                for i, center in enumerate(centers):
+                    c = simd.splat(b, b.load(simd.at(b, center, features.i)), w)
+                    for v, row in enumerate(rows):
+                        difference = b.fsub(row, c)
+                        acc.append(simd.fma(b, difference, difference, features.values[PANEL * i + v]))
                 features.next(acc)
-            return features.results
+            return [features.results[PANEL * i : PANEL * (i + 1)] for i in range(len(centers))]
 
         def add(gained: list[Any], number: Any) -> None:
             place = simd.at(b, ps, b.mul(number, ir.Constant(I64, w)))
-            for gain in gained[1:]:
-                gained[0] = b.fadd(gained[0], gain)
-            simd.store(b, b.fadd(simd.load(b, place, vtype), gained[0]), place)
+            total = simd.load(b, place, vtype)
+            for gain, count in zip(gained, counts, strict=True):
+                total = simd.fma(b, gain, count, total)
+            simd.store(b, total, place)
 
+        def center_at(number: Any) -> Any:
+            return simd.at(b, pc, b.mul(number, d_))
+
+        def by_twos(count: Any, body: Any) -> None:
+            """body(numbers) for 0, 1, ... two at a time."""
+            even = b.and_(count, ir.Constant(I64, -2))
+            for together, start, stop in ((2, nought, even), (1, even, count)):
+                with Loop(b, start, stop, ir.Constant(I64, together), []) as loop:
+                    body([b.add(loop.i, ir.Constant(I64, e)) for e in range(together)])
+                    loop.next([])
+
+        counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
         present = [simd.load(b, simd.at(b, at_near, v * w), vtype) for v in range(PANEL)]
-        for seed in range(2):
+        for seed, values in enumerate(distances([center_at(nought), center_at(one)], True)):
             out = simd.at(b, at_own, b.mul(args[9], ir.Constant(I64, seed)))
-            for v, s in enumerate(distances(simd.at(b, pc, b.mul(d_, ir.Constant(I64, seed))), seed == 0)):
+            for v, s in enumerate(values):
                 simd.store(b, s, simd.at(b, out, v * w))
                 present[v] = simd.minimum(b, s, present[v])
-        counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
-        with Loop(b, nought, n_first, one, []) as loop:
-            center = simd.at(b, pc, b.mul(b.add(loop.i, ir.Constant(I64, 2)), d_))
-            at_mins = simd.at(b, pm, b.mul(loop.i, size))
-            gained = []
-            for v, s in enumerate(distances(center, False)):
-                nearer = simd.minimum(b, s, present[v])
-                simd.store(b, nearer, simd.at(b, at_mins, v * w))
-                gained.append(b.fmul(b.fsub(present[v], nearer), counts[v]))
-            add(gained, loop.i)
-            loop.next([])
-        with Loop(b, nought, n_second, one, []) as loop:
-            center = simd.at(b, pc, b.mul(b.add(b.add(loop.i, n_first), ir.Constant(I64, 2)), d_))
-            values = distances(center, False)
+
+        def first_step(numbers: list[Any]) -> None:
+            centers = [center_at(b.add(number, ir.Constant(I64, 2))) for number in numbers]
+            for number, values in zip(numbers, distances(centers), strict=True):
+                at_mins = simd.at(b, pm, b.mul(number, size))
+                nearer = [simd.minimum(b, s, present[v]) for v, s in enumerate(values)]
+                for v, value in enumerate(nearer):
+                    simd.store(b, value, simd.at(b, at_mins, v * w))
+                add([b.fsub(present[v], value) for v, value in enumerate(nearer)], number)
+
+        def second_step(numbers: list[Any]) -> None:
+            centers = [center_at(b.add(b.add(number, n_first), ir.Constant(I64, 2))) for number in numbers]
+            both = distances(centers)
             with Loop(b, nought, n_first, one, []) as first:
                 at_mins = simd.at(b, pm, b.mul(first.i, size))
-                gained = []
-                for v, s in enumerate(values):
-                    gain = simd.maximum(b, b.fsub(simd.load(b, simd.at(b, at_mins, v * w), vtype), s), zero)
-                    gained.append(b.fmul(gain, counts[v]))
-                add(gained, b.add(n_first, b.add(b.mul(first.i, n_second), loop.i)))
+                mins = [simd.load(b, simd.at(b, at_mins, v * w), vtype) for v in range(PANEL)]
+                for number, values in zip(numbers, both, strict=True):
+                    gained = [simd.maximum(b, b.fsub(m, s), zero) for m, s in zip(mins, values, strict=True)]
+                    add(gained, b.add(n_first, b.add(b.mul(first.i, n_second), number)))
                 first.next([])
-            loop.next([])
+
+        by_twos(n_first, first_step)
+        by_twos(n_second, second_step)
         return context.get_dummy_value()
 
     i8 = types.int64
