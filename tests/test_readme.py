@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import shlex
@@ -93,3 +94,17 @@ def test_examples_of_docstrings(module, beside_the_data):
     for test in doctest.DocTestFinder(exclude_empty=True).find(loaded, module):
         runner.run(test, out=report.append)
     assert runner.failures == 0, "".join(report)
+
+
+NAMES = [name for name in fastkmeans.__all__ if name != "__version__"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "callbacks.record", "callbacks.stop_after", "callbacks.progress"])
+def test_public_names_have_an_example(name):
+    """What users import says what it takes and gives, and shows it: the test above runs the example."""
+    value = fastkmeans
+    for part in name.split("."):
+        value = getattr(value, part) if part != "callbacks" else importlib.import_module("fastkmeans.callbacks")
+    text = inspect.getdoc(value)
+    assert doctest.DocTestParser().get_examples(text)
+    assert re.search(r"^(Parameters|Attributes)\n-+$", text, re.MULTILINE)
