@@ -102,8 +102,8 @@ MUTATIONS = {
     ),
     "skip the final assignment": Mutation(
         "solver.py",
-        "            assigner.assign(centers, labels, sums, to_label, last=True)\n",
-        "",
+        "            done.assigner.assign(done.centers, done.labels, done.sums, measure, last=True)\n",
+        "            pass\n",
         "test_rows_as_start[blobs32]",
     ),
     "stop below the tolerance only": Mutation(
