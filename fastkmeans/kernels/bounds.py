@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from . import simd
 from .jit import kernel
-from .simd import F32, I64, fetch_ahead
+from .simd import F32, I64, fetch_ahead, lowest_bit
 
 WIDER, NARROWER = 1.0 + 2e-7, 1.0 - 2e-7  # outward, of an upper and a lower bound that is moved
 SLACK = 1.0 + 2e-6  # of an upper bound against a lower one: roundings of both, and those of the canonical value
@@ -120,16 +120,6 @@ def lower_by_product(start, factor, norm, term, value):
     """
     rest = start - factor * norm - term - np.float32(2.0) * value
     return np.sqrt(rest if rest > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 4e-7)
-
-
-@intrinsic
-def lowest_bit(typingctx, bits):
-    """Number of the lowest bit that is set; bits must not be 0."""
-
-    def codegen(context, b, signature, args):
-        return simd.call(b, "llvm.cttz.i64", I64, [args[0], ir.Constant(ir.IntType(1), 1)])
-
-    return types.int64(types.int64), codegen
 
 
 @intrinsic

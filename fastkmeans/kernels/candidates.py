@@ -167,16 +167,6 @@ def tile_masks(typingctx, width, y, c, h, d, n_groups, thresholds, masks, totals
 
 
 @intrinsic
-def lowest_bit(typingctx, mask):
-    """Number of the lowest bit that is set; mask (int64) must not be 0."""
-
-    def codegen(context, b, signature, args):
-        return simd.call(b, "llvm.cttz.i64", I64, [args[0], ir.Constant(ir.IntType(1), 1)])
-
-    return types.int64(types.int64), codegen
-
-
-@intrinsic
 def count_bits(typingctx, mask):
     """How many bits of an int64 are set."""
 

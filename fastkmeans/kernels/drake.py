@@ -26,7 +26,6 @@ from .bounds import (
     difference_error,
     fetch_row,
     lower_bound,
-    lowest_bit,
     packing_error,
     packing_slip,
     product_error,
@@ -38,7 +37,7 @@ from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import CENTERS, PANEL
 from .pack import load_row, panel_norms, panel_size, transpose_columns
-from .simd import F32, I32, I64, Loop, fetch_add
+from .simd import F32, I32, I64, Loop, fetch_add, lowest_bit
 
 ROOM = 384  # rows that are gathered before they meet the centers: what they need stays in the second-level cache
 REACH = 4.0  # gaps are kept up to nearly REACH - 1 times the distance to the own center

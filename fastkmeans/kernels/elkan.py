@@ -30,7 +30,6 @@ from .bounds import (
     difference_error,
     lower_bound,
     lower_by_product,
-    lowest_bit,
     moved_bounds,
     packing_error,
     packing_slip,
@@ -44,7 +43,7 @@ from .canonical import GROUP, values_of_groups
 from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .pack import load_row
-from .simd import fetch_add
+from .simd import fetch_add, lowest_bit
 
 NEAR = 32  # centers that are told apart by differences
 SCRATCH = 3 << 17  # bytes of packed rows that wait for their groups: they stay in the second-level cache

@@ -20,7 +20,6 @@ from .bounds import (
     SLACK,
     difference_error,
     lower_bound,
-    lowest_bit,
     moved_bounds,
     packing_error,
     packing_slip,
@@ -29,7 +28,7 @@ from .bounds import (
 from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import lanes_above
-from .simd import F32, I32, I64, Loop, fetch_add
+from .simd import F32, I32, I64, Loop, fetch_add, lowest_bit
 
 ROOM = 4096  # rows that are gathered before they are sorted by label
 VECTORS = 2  # vectors of points in a panel

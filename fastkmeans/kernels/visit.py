@@ -16,14 +16,14 @@ import math
 
 import numpy as np
 
-from .candidates import count_bits, lowest_bit, pack_rows, pair_distances, pair_square, tile_masks
+from .candidates import count_bits, pack_rows, pair_distances, pair_square, tile_masks
 from .canonical import WIDE, WIDE_ROWS
 from .gains import NARROW
 from .jit import kernel
 from .mapped import DIMENSIONS, LEVELS
 from .micro import CHUNK, ROWS, lanes_above
 from .pack import tile_norms
-from .simd import fetch_add, fetch_ahead
+from .simd import fetch_add, fetch_ahead, lowest_bit
 
 WORD = 48  # candidates that share a word of bits
 MANY = 96  # candidates evaluated at a time, at most
