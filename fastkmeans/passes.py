@@ -114,7 +114,9 @@ class Packed:
         k, d = centers.shape
         self.orientation = "plain" if is_small(data, k) else lloyd.orientation(d, k, data.filters)
         if self.orientation == "plane":
-            self.plane = plane_between(data, centers)
+            middle, across = np.empty(d), np.empty(d)
+            pair = centers.astype(np.float64, copy=False)
+            self.plane = middle, across, plane.plane_between(pair, data.largest, middle, across), pair
             return
         self.grouped = canonical.group_centers(centers)
         if self.orientation == "plain":
@@ -137,20 +139,6 @@ class Packed:
             self.unit, self.residual = integer.quantize_centers(
                 self.groups, self.halves, self.largest, k, d, self.width, self.rows, self.integers
             )
-
-
-def plane_between(data: Data, centers: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """The middle of two centers, their difference, and the error of kernels.plane for all rows of positive weight.
-
-    What is added over features here only bounds errors, and is doubled.
-    """
-    c0, c1 = centers.astype(np.float64)
-    middle, across = 0.5 * c0 + 0.5 * c1, c1 - c0
-    reach = data.largest + np.maximum(np.abs(c0), np.abs(c1))
-    unit = 2.0**-53
-    with np.errstate(over="ignore"):
-        roundings = (data.d + 8) * unit * float(reach @ (np.abs(across) + reach))
-    return middle, across, 2.0 * roundings + (data.d + 8) * 2.0**-1070
 
 
 def is_small(data: Data, k: int) -> bool:
@@ -192,11 +180,11 @@ class Sums:
     def __init__(self, data: Data, k: int, n_lanes: int) -> None:
         self.digits = data.grid.digits + (2 if data.weighted else 0)
         size = k * self.digits * data.d
-        whole = np.zeros((1, size + SPARE), np.int64)
+        whole = threads.per_lane(1, size + SPARE, np.int64)
         self.total = whole[0, :size].reshape(k, self.digits, data.d)
         self.weights = np.zeros(k, np.int64)
         self.changed = np.zeros(k, np.uint8)
-        self.touched = np.zeros((n_lanes, k), np.uint8)
+        self.touched = threads.per_lane(n_lanes, k, np.uint8)
         budget = max(data.points.nbytes // 10, 1 << 16)
         common = not data.weighted and data.grid.digits == 2
         # several lanes have sums of their own while those are small; one lane adds to the whole, and so do lanes that
@@ -206,14 +194,14 @@ class Sums:
         self.buffered = n_lanes > 1 and not self.owned
         self.lane_sums, self.lane_weights = whole, self.weights.reshape(1, -1)
         if self.buffered:
-            self.lane_sums = np.zeros((n_lanes, size + SPARE), np.int64)
-            self.lane_weights = np.zeros((n_lanes, k), np.int64)
+            self.lane_sums = threads.per_lane(n_lanes, size + SPARE, np.int64)
+            self.lane_weights = threads.per_lane(n_lanes, k, np.int64)
 
     def settle(self) -> None:
         """Bring the lanes' sums together and carry."""
         if self.buffered:
             exact.merge_lanes(self.lane_sums, self.lane_weights, self.touched, self.total, self.weights)
-        fresh = np.logical_or.reduce(self.touched)
+        fresh = np.logical_or.reduce(self.touched)[: len(self.changed)]
         self.changed |= fresh
         self.touched[:] = 0
         if self.buffered:
@@ -300,7 +288,7 @@ def assign(
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
     packed: dict[bool, Packed] = {}
-    counts = np.zeros((n_lanes, 4), np.int64)
+    counts = threads.per_lane(n_lanes, 4, np.int64)
     if data.points.sparse is not None:
         lanes = 1 if is_small(data, k) else simd.lane_width()
         sparse_passes.assign(data, centers, duplicates(centers), labels, sums, lanes, counts)
@@ -321,7 +309,7 @@ def assign(
         if measure is not None:
             taken = (True, measure.centers, measure.values[lo:hi])
         if p.orientation == "plane":
-            shared: tuple[Any, ...] = (*head, *p.plane, centers.astype(np.float64, copy=False), *tail)
+            shared: tuple[Any, ...] = (*head, *p.plane, *tail)
             threads.share(n_lanes, parallel_pairs.plane_parallel, plane.plane_lane, shared, private)
         elif p.orientation == "plain":
             shared = (*head, p.grouped, k, *tail)
@@ -370,8 +358,9 @@ def assign(
 
 
 def _counted(counts: NDArray[np.int64]) -> Counts:
-    threads.note_lanes(int(np.count_nonzero(counts[:, lloyd.BLOCKS])))
-    total = counts.sum(axis=0).tolist()
+    lanes = counts.tolist()
+    threads.note_lanes(sum(lane[lloyd.BLOCKS] > 0 for lane in lanes))
+    total = [sum(column) for column in zip(*lanes, strict=True)]
     return Counts(total[lloyd.CHANGED], total[lloyd.DECIDED], total[filtered.REFINED])
 
 
@@ -381,7 +370,7 @@ def place(data: Data, known: NDArray[np.int32], labels: NDArray[np.int32], sums:
     known, labels (n,) int32: what the labels are, and what they were INOUT.
     """
     n_lanes = sums.touched.shape[0]
-    counts = np.zeros((n_lanes, 4), np.int64)
+    counts = threads.per_lane(n_lanes, 4, np.int64)
     private = (*lane_buffers(sums, n_lanes), counts)
     for lo, hi, rows in data.ranges(8.0 * data.d):
         weights, part = data.weights_of(lo, hi), labels[lo:hi]
@@ -414,10 +403,9 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
             sums.changed[c0:c1],
             single,
             means[c0:c1],
+            new[c0:c1],
             doubtful,
         )
-        fresh = (sums.changed[c0:c1] != 0) & (sums.weights[c0:c1] > 0)
-        np.copyto(new[c0:c1], means[c0:c1], where=fresh[:, None], casting="same_kind")
         for place in doubtful[:count]:
             c, j = c0 + int(place) // d, int(place) % d
             total, weight, exponent = sums.cluster_total(c, j), int(sums.weights[c]), int(data.grid.exponent[j])
@@ -481,7 +469,7 @@ def mean_of_rows(data: Data, sums: Sums) -> NDArray[np.float64]:
     carry_digits(digits)
     weights = np.array([data.total_weight], np.int64)
     means, doubtful = np.zeros((1, data.d)), np.empty(data.d, np.int64)
-    count = exact.divide_sums(digits, weights, data.grid.unscale, np.ones(1, np.uint8), False, means, doubtful)
+    count = exact.divide_sums(digits, weights, data.grid.unscale, np.ones(1, np.uint8), False, means, means, doubtful)
     for j in doubtful[:count]:
         total = sum(int(digit) << (32 * t) for t, digit in enumerate(digits[0, :, j]))
         means[0, j] = round_ratio(total, data.total_weight, int(data.grid.exponent[j]), np.dtype(np.float64))

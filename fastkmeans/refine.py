@@ -204,7 +204,7 @@ def splits(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) -> Spli
 
 
 def _move(data: Data, old: NDArray[np.int32], new: NDArray[np.int32], sums: Sums, n_lanes: int) -> None:
-    touched = np.zeros((n_lanes, len(sums.weights)), np.uint8)
+    touched = threads.per_lane(n_lanes, len(sums.weights), np.uint8)
     if data.points.sparse is not None:
         for lo, hi, compressed in data.sparse_ranges(16.0 * data.density):
             sparse_passes.move(

@@ -258,9 +258,9 @@ class Solver:
         Distances are to the centers before the update; no mass moves.  Rows that coincide count once, rows that lie on
         their center not at all: when there are no others, the center stays where it was.
         """
-        empty = np.flatnonzero(sums.weights == 0)
-        if len(empty) == 0:
+        if sums.weights.all():
             return 0
+        empty = np.flatnonzero(sums.weights == 0)
         values, _ = passes.own_distances(self.data, centers, labels)
         if self.data.weighted:
             values[self.data.weights == 0] = 0.0

@@ -21,6 +21,7 @@ import numpy as np
 
 SERIAL_WORK = 2e7  # multiply-adds of a pass below which starting threads (and loading a parallel kernel) does not pay
 RUNNING_WORK = 4e6  # the same where threads run and the kernel is loaded already
+APART = 128  # bytes between what two lanes write: caches fetch lines of 64 in pairs
 
 _lanes_ran = 1
 _pool_pid: int | None = None  # the process that started Numba's pool, as far as we know
@@ -158,6 +159,18 @@ def register_controller() -> None:
     threadpoolctl.register(NumbaController)
 
 
+def per_lane(n_lanes: int, count: int, dtype: Any) -> np.ndarray:
+    """Zeros, (n_lanes, count or more), for what lanes write without pause: no two of them share a line of the cache.
+
+    Every lane's begin with a line.
+    """
+    size = np.dtype(dtype).itemsize
+    width = (-(-count * size // APART) + 1) * APART
+    buffer = np.zeros(n_lanes * width + APART, np.uint8)
+    start = -buffer.ctypes.data % APART
+    return buffer[start : start + n_lanes * width].view(dtype).reshape(n_lanes, width // size)
+
+
 def share(
     n_lanes: int,
     parallel_kernel: Callable[..., Any],
@@ -202,10 +215,12 @@ def _run_on_pool(n_lanes: int, parallel_kernel: Callable[..., Any], arguments: t
 
     before = numba.get_num_threads()
     try:
-        numba.set_num_threads(n_lanes)
+        if before != n_lanes:
+            numba.set_num_threads(n_lanes)
         parallel_kernel(n_lanes, *arguments)
     finally:
-        numba.set_num_threads(before)
+        if before != n_lanes:
+            numba.set_num_threads(before)
     if _pool_pid != os.getpid():
         _pool_pid = os.getpid()
         register_controller()

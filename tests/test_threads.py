@@ -108,6 +108,17 @@ def test_the_default_is_numbas_mask(monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------- lanes of share
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+@pytest.mark.parametrize("count", [1, 10, 128, 1000])
+def test_lanes_write_to_lines_of_their_own(count, dtype):
+    array = threads.per_lane(3, count, dtype)
+    assert array.flags.c_contiguous
+    assert not array.any()
+    starts = [array[lane].ctypes.data for lane in range(3)]
+    assert [start % threads.APART for start in starts] == [0, 0, 0]
+    assert np.diff(starts).min() >= count * array.itemsize
+
+
 def test_one_lane_runs_here_without_the_parallel_kernel():
     seen = []
     threads.share(1, None, lambda *a: seen.append((threading.get_ident(), *a)), ("shared",), ([7],))

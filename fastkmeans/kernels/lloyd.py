@@ -20,7 +20,7 @@ import numpy as np
 
 from . import simd
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups, nearest_plain
-from .exact import DIGIT, add_digits, move_digits, row_digits, split_digits, weigh_digits
+from .exact import DIGIT, add_digits, move_row, row_digits, split_digits, weigh_digits
 from .integer import multiplier
 from .jit import kernel
 from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_panel_tiles, assign_tile, finish_tile, row_values
@@ -212,21 +212,16 @@ def commit(X, lo, n, new, weights, labels, update, scale, row, sums, cluster_wei
             if old >= 0:
                 cluster_weights[old] -= 1
                 touched[old] = 1
-            if d >= np.uint64(32) or d % np.uint64(8) == 0:
-                for j in range(d):
-                    row[j] = X[i, j]
-                move_digits(row, scale, label, old, X.shape[1], sums)
-                continue
-            # few features: the vectors above would wait for the stores before them
+            done = np.uint64(move_row(X, i, scale, label, old, sums, row))
             to = np.uint64(label) * np.uint64(2) * d
             if old < 0:
-                for j in range(d):
+                for j in range(done, d):
                     high, low = split_digits(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
                     sums[to + d + j] += high
                     sums[to + j] += low
                 continue
             source = np.uint64(old) * np.uint64(2) * d
-            for j in range(d):
+            for j in range(done, d):
                 high, low = split_digits(np.float64(X[i, j]) * scale[0, j] * scale[1, j])
                 sums[to + d + j] += high
                 sums[to + j] += low

@@ -77,6 +77,23 @@ def _row_across_of(X, i, middle, across, count, terms):
 
 
 @kernel
+def plane_between(centers, largest, middle, across):
+    """The plane of two centers; returns the error of the pass for all rows of positive weight.
+
+    centers (2, d) float64, largest (d,) float64: magnitudes that features of such rows reach IN; middle, across (d,)
+    float64 OUT: m and w.  What is added over features here only bounds errors, and is doubled.
+    """
+    d = centers.shape[1]
+    total = 0.0
+    for j in range(d):
+        a, b = centers[0, j], centers[1, j]
+        middle[j], across[j] = 0.5 * a + 0.5 * b, b - a
+        reach = largest[j] + max(abs(a), abs(b))
+        total += reach * (abs(across[j]) + reach)
+    return 2.0 * (d + 8) * 2.0**-53 * total + (d + 8) * 2.0**-1070
+
+
+@kernel
 def side_of(X, i, centers):
     """The nearer of two centers by the canonical value, 0 on a tie; X (n, d) any dtype, centers (2, d) float64."""
     first, second = 0.0, 0.0
