@@ -17,7 +17,8 @@ from . import passes, threads
 from .data import Data, new_counter
 from .kernels import blocks, bounds, canonical, drake, elkan, hamerly, lloyd, parallel_elkan, simd
 from .kernels.micro import CENTERS
-from .passes import Frame, Outcome, Sums
+from .packed import Frame
+from .passes import Outcome, Sums
 
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
 MOST_RIVALS = 128  # clusters up to which rows that their bounds don't settle meet all of them (few features)

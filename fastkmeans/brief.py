@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .data import Data, field_exponent, power_pair
 from .draws import Stream
-from .passes import is_small
+from .packed import is_small
 
 BITS, MISSES = 50, 16  # as in kernels/seeding.py: they are part of what is drawn
 MOST_ROWS = (1 << 12) - 1  # a sum of their potentials stays below 2**63

@@ -12,7 +12,8 @@ from . import threads
 from .data import Data, new_counter
 from .kernels import distance_table as kernels
 from .kernels import parallel_seeding, simd
-from .passes import Frame, ahead
+from .packed import Frame
+from .passes import ahead
 
 MOST = 40  # candidates of a table
 SHARE = 0.05  # of the bytes of X are taken by a table ...

@@ -1,13 +1,12 @@
 """Passes over the data: everything that reads all rows, range by range, and nothing that decides.
 
-`assign` is the pass: labels for all rows, sums for those that changed.  `Sums` are the exact statistics of clusters,
-`Packed` the centers as the kernels want them.  Kernel calls cover ranges of about 0.2 seconds, between which Ctrl-C
+`assign` is the pass: labels for all rows, sums for those that changed.  `Sums` are the exact statistics of clusters.
+Kernel calls cover ranges of about 0.2 seconds, between which Ctrl-C
 comes in.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +14,9 @@ from numpy.typing import NDArray
 
 from . import sparse_passes, threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
-from .kernels import canonical, exact, filtered, integer, lloyd, parallel, parallel_pairs, plane, simd
+from .kernels import canonical, exact, features, filtered, lloyd, parallel, parallel_pairs, plane, simd
+from .packed import Packed, duplicates, is_small
 
-PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
-PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
-NO_TILES = np.empty(0, np.float32)
 NO_CENTERS = np.empty((0, 0))
 NO_VALUES = np.empty(0)
 SPARE = 8  # values behind the sums: kernels add eight features at a time
@@ -63,107 +60,6 @@ class Outcome(NamedTuple):
     evaluated: float
     read: float
     algorithm: str
-
-
-class Frame:
-    """How rows and centers are packed for the fast kernels, and the bounds of what that loses.
-
-    Every packed value is ``x * scale - shift``.  The scale is a power of two that keeps the largest value below
-    ``2**(PACKED_EXPONENT + 1)``, so that squares neither overflow nor, but for values 2**-80 times smaller, vanish.
-    """
-
-    def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
-        d = data.d
-        extent = max(float(data.largest.max()), float(centers.max()), -float(centers.min())) + float(
-            np.abs(data.shift).max()
-        )
-        limit = 126 if single else 1000
-        exponent = max(-limit, min(limit, PACKED_EXPONENT - field_exponent(extent))) if extent > 0.0 else 0
-        self.dtype = np.dtype(np.float32 if single else np.float64)
-        self.scale = math.ldexp(1.0, exponent)
-        self.shift = (data.shift * self.scale).astype(self.dtype)
-        gamma = (min(d, 64) + -(-d // 64) + 6) * 2.0**-24 * 1.001
-        canonical_roundings = (d + 3) * 2.0**-54
-        tiny = 2.0**-149
-        # what underflow in the packed products, and in the canonical squares (2**-1074 each), can hide
-        with np.errstate(over="ignore"):
-            lost = float(np.float64(d) * 2.0 ** (2 * exponent - 1074)) if 2 * exponent - 1074 < 1000 else math.inf
-        floor = (d + 8) * tiny + lost
-        self.error = np.array(
-            [gamma, canonical_roundings, floor, 2.0 * tiny * math.sqrt(d), d * 2.0**-120, (d / 4 + 72) * 2.0**-24]
-        )
-        self.square_scale = np.array([self.scale, self.scale])
-
-    def cutoff(self, largest: float) -> NDArray[np.float32]:
-        """The cheap form of the certificate, with the largest |c'| for every norm: see lloyd.certify."""
-        gamma, roundings, floor, per_norm, norm_floor, _ = self.error
-        values = (
-            2.05 * (gamma * largest + per_norm),
-            2.05 * 2.0 * roundings,
-            2.05 * (0.5 * gamma * largest**2 + 2.0 * roundings * largest**2 + floor + per_norm * largest),
-            norm_floor,
-        )
-        with np.errstate(over="ignore"):
-            return np.array(values).astype(np.float32)
-
-
-class Packed:
-    """Centers in the forms the kernels want."""
-
-    def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
-        k, d = centers.shape
-        self.orientation = "plain" if is_small(data, k) else lloyd.orientation(d, k, data.filters)
-        if self.orientation == "plane":
-            middle, across = np.empty(d), np.empty(d)
-            pair = centers.astype(np.float64, copy=False)
-            self.plane = middle, across, plane.plane_between(pair, data.largest, middle, across), pair
-            return
-        self.grouped = canonical.group_centers(centers)
-        if self.orientation == "plain":
-            return
-        self.width = simd.lane_width()
-        self.frame = Frame(data, centers, single)
-        n_groups = -(-k // self.width)
-        by_points = self.orientation == "points"
-        self.groups = np.zeros(n_groups * d * self.width, np.float32)
-        self.tiles = np.zeros(-(-k // 8) * d * 8, np.float32) if by_points else NO_TILES
-        self.halves = np.empty(-(-k // 16) * 16, np.float32)  # enough for both forms
-        self.norms = np.empty(k)
-        self.largest = lloyd.pack_centers(
-            centers, duplicates(centers), self.frame.scale, self.frame.shift.astype(np.float64), self.width,
-            self.groups, self.tiles, self.halves, self.norms,
-        )  # fmt: skip
-        if self.orientation == "integers":
-            self.rows = np.zeros(k * (-(-d // 16) * 16), np.float32)
-            self.integers = np.zeros(n_groups * (-(-d // 2)) * self.width * 2, np.int16)
-            self.unit, self.residual = integer.quantize_centers(
-                self.groups, self.halves, self.largest, k, d, self.width, self.rows, self.integers
-            )
-
-
-def is_small(data: Data, k: int) -> bool:
-    """Whether plain loops serve a pass best (to the same bits)."""
-    return simd.is_native() and float(data.n) * data.density * (k + 16) < PLAIN_WORK
-
-
-def duplicates(centers: NDArray[Any]) -> NDArray[np.uint8]:
-    """Flags of the centers that equal one of lower index."""
-    flags = np.zeros(len(centers), np.uint8)
-    hashes = np.empty(len(centers), np.uint64)
-    lloyd.hash_rows(centers, hashes)
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    if not (ordered[1:] == ordered[:-1]).any():
-        return flags
-    first: list[int] = []
-    for at, c in enumerate(order):
-        if at and ordered[at] != ordered[at - 1]:
-            first = []
-        if any(np.array_equal(centers[c], centers[other]) for other in first):
-            flags[c] = 1
-        else:
-            first.append(int(c))
-    return flags
 
 
 def carry_digits(sums: NDArray[np.int64]) -> None:
@@ -329,7 +225,13 @@ def assign(
                 if head[-1][0] < len(rows):  # too much was left in doubt: the rest of the rows without the filter
                     data.filters = False
                     p.orientation = "centers"
-            if p.orientation == "points":
+            if p.orientation == "features":
+                block = max(8, min(512, (1 << 19) // (4 * d)) // 8 * 8)
+                shared = (width, *head, scale, f.shift, p.minus, p.rows.reshape(-1), *bounds, block, *taken, *tail)
+                threads.share(
+                    n_lanes, parallel_pairs.features_parallel, features.features_lane, shared, (*private, largest_sq)
+                )
+            elif p.orientation == "points":
                 points = 3 * p.width
                 shared = (
                     width,

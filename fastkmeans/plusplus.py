@@ -29,7 +29,8 @@ from .draws import Stream
 from .kernels import distance_table, fast_gains, parallel_seeding, simd, visit
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
-from .passes import ahead, is_small
+from .packed import is_small
+from .passes import ahead
 from .potentials import Frozen
 from .visits import Visits
 

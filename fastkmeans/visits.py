@@ -12,7 +12,8 @@ from . import threads
 from .data import Data, new_counter
 from .kernels import candidates as pairs
 from .kernels import canonical, lloyd, mapped, parallel_seeding, simd, visit
-from .passes import Frame, ahead
+from .packed import Frame
+from .passes import ahead
 
 ORDER_SHARE = 0.1  # of the rows have a candidate within reach, at most, where they are put into an order (measured)
 ORDER_AGAIN = 1.6  # times as many seeds as at the last time: they are put into an order again

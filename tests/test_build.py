@@ -91,7 +91,8 @@ def workload(n_threads, dtype="f4"):
         for value in values:
             sha.update(np.ascontiguousarray(value).tobytes())
 
-    for width, orientation, d in ((1, None, 3), (WIDTH, "points", 3), (WIDTH, "centers", 70), (WIDTH, "integers", 70)):
+    for width, orientation, d in ((1, None, 3), (WIDTH, "points", 3), (WIDTH, "centers", 70), (WIDTH, "integers", 70),
+                                  (WIDTH, "features", 70)):
         n = 500
         X = (rng.normal(size=(n, d)) + rng.integers(3, 6, (n, 1))).astype(dtype)
         X[::9] = X[0] / 2 + X[1] / 2  # doubtful for two of the clusters
@@ -166,7 +167,7 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
 # -------------------------------------------------------------------------------------------------------- bounds
 def _checked():
     assert not numba.config.BOUNDSCHECK or out_of_bounds_is_noticed()
-    passes.PLAIN_WORK = 0.0
+    packed.PLAIN_WORK = 0.0
     return {"digest": workload(1), "bounds": bool(numba.config.BOUNDSCHECK)}
 
 

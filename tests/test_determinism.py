@@ -134,7 +134,7 @@ def test_lane_widths(expected, width):
         assert digests(BOUNDED, algorithm="elkan") == {name: expected[name] for name in BOUNDED}
 
 
-@pytest.mark.parametrize("orientation", ["points", "centers", "integers"])
+@pytest.mark.parametrize("orientation", ["points", "centers", "integers", "features"])
 def test_orientations(expected, orientation):
     names = [name for name, (_, d, *_) in CASES.items() if d <= 64]
     with lloyd.force_orientation(orientation):
@@ -190,7 +190,7 @@ def test_without_the_compiler():
 
 
 def _threads():
-    threads.SERIAL_WORK = passes.PLAIN_WORK = 0  # however small the job, all lanes, and the vector kernels
+    threads.SERIAL_WORK = packed.PLAIN_WORK = 0  # however small the job, all lanes, and the vector kernels
     result = {}
     for n_threads in (1, 2, 3, 4):
         X = np.random.default_rng(0).normal(size=(300_000, 3)).astype(np.float32)

@@ -14,7 +14,7 @@ from fastkmeans.kernels import seeding as draws
 from fastkmeans.points import as_points, as_weights
 
 WIDTH = max(4, simd.native_lanes())
-PLAIN_WORK = passes.PLAIN_WORK
+PLAIN_WORK = packed.PLAIN_WORK
 
 
 @pytest.fixture(autouse=True, scope="module")

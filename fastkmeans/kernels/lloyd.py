@@ -34,18 +34,21 @@ MANY_TILES = 7  # tiles of centers from which on assign_panel_tiles is faster (m
 FILTER_WORK = 6144  # d * k from which on the integer filter pays for the rounding of rows (measured)
 SWITCH = 48  # features from which on lanes = centers is faster (measured)
 
+FEW, LONG = 12, 48  # clusters up to which, and features for each of them, lanes = features is faster (measured)
 PLANE = 8  # features from which on two centers have a kernel of their own (measured)
 CHANGED, DECIDED, BLOCKS = range(3)  # columns of a lane's counters
 
+ORIENTATIONS = ("points", "centers", "integers", "features", "plane")
 _forced: list[str] = []
 
 
 @contextlib.contextmanager
 def force_orientation(name: str) -> Iterator[None]:
-    """Use lanes = "points", lanes = "centers", these with the "integers" filter, or the "plane" between two centers
-    inside the block; points need d <= CHUNK, integers a CPU that multiplies pairs of them.  For tests."""
-    if name not in ("points", "centers", "integers", "plane"):
-        raise ValueError(f'name must be "points", "centers", "integers" or "plane", got {name!r}')
+    """Use lanes = "points", lanes = "centers", these with the "integers" filter, lanes = "features", or the "plane"
+    between two centers inside the block; points need d <= CHUNK, integers a CPU that multiplies pairs of them.  For
+    tests."""
+    if name not in ORIENTATIONS:
+        raise ValueError(f"name must be one of {ORIENTATIONS}, got {name!r}")
     _forced.append(name)
     try:
         yield
@@ -66,6 +69,8 @@ def orientation(d: int, k: int, filters: bool = True) -> str:
         return "integers"
     if k == 2 and d >= PLANE:
         return "plane"
+    if k <= FEW and d >= LONG * k:
+        return "features"
     return "points" if d < SWITCH else "centers"
 
 

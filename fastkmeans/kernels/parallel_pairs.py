@@ -1,9 +1,10 @@
-"""The parallel bodies of kernels that compare two centers: as in parallel.py, one prange over lanes each."""
+"""The parallel bodies of kernels for few centers: as in parallel.py, one prange over lanes each."""
 
 from __future__ import annotations
 
 from numba import prange
 
+from .features import features_lane
 from .jit import kernel
 from .plane import plane_lane
 from .tree import descend_lane
@@ -18,6 +19,19 @@ def plane_parallel(
         plane_lane(
             X, weights, counter, middle, across, error, centers, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def features_parallel(
+    n, width, X, weights, counter, pack_scale, shift, minus, packed, halves, norms, largest, cutoff, error, grouped, k,
+    block, measure, measured, distances, labels, update, scale, sums, cluster_weights, touched, counts, largest_sq,
+):  # fmt: skip
+    for lane in prange(n):
+        features_lane(
+            width, X, weights, counter, pack_scale, shift, minus, packed, halves, norms, largest, cutoff, error,
+            grouped, k, block, measure, measured, distances, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
         )  # fmt: skip
 
 
