@@ -19,6 +19,8 @@ SHARE = 0.05  # of the bytes of X are taken by a table ...
 ROW_BYTES = 32  # ... and so many bytes a row more
 
 UNIT = 2.0**-24
+# float32 below 2**-126 takes a CPU some hundred cycles: bounds are at least so large that no product of a root is
+LEAST_ROOT, LEAST = 2.0**-62, 2.0**-126
 
 
 class Packing(NamedTuple):
@@ -47,7 +49,8 @@ class Packing(NamedTuple):
         root = float(frame.error[3])
         if not single:
             root += 2.02 * UNIT * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
-        return cls(frame, shift, 1.01 * (data.d + 4) * UNIT, root, 8.0 * float(frame.error[2]))
+        root, floor = max(root, LEAST_ROOT), max(8.0 * float(frame.error[2]), LEAST)
+        return cls(frame, shift, 1.01 * (data.d + 4) * UNIT, root, floor)
 
     @property
     def scale(self) -> Any:
