@@ -57,6 +57,11 @@ class Packing(NamedTuple):
         return self.frame.dtype.type(self.frame.scale)
 
     @property
+    def exact(self) -> bool:
+        """Whether packed values are the values times the scale: those of float32, which only a smaller one rounds."""
+        return bool(self.frame.dtype == np.float32 and self.frame.scale >= 1.0)
+
+    @property
     def bounds(self) -> tuple[float, float, float]:
         return self.relative, self.root, self.floor
 
@@ -70,16 +75,16 @@ class Packing(NamedTuple):
         return packed.astype(np.float32)
 
     def gain_errors(
-        self, gains: NDArray[np.float64], potential: float, weight: float, grid: float, block_rows: int
+        self, summed: NDArray[np.float64], potential: float, weight: float, grid: float, block_rows: int
     ) -> NDArray[np.float64]:
         """Bounds of the error of sums of gains.
 
-        potential: of all rows, or more; weight: theirs; grid: what a potential is a multiple of, all in the unit of the
-        gains; block_rows: so many are added in float32.
+        summed: sums of what is added to get each of them; potential: of all rows, or more; weight: theirs; grid: what a
+        potential is a multiple of, all in the unit of the gains; block_rows: so many are added in float32.
         """
         error = 2.2 * (self.relative + 2 * UNIT) * potential + 4.4 * self.root * math.sqrt(weight * potential)
         error += weight * (2.2 * self.root * self.root + 4.0 * self.floor + grid)
-        return error + 1.2 * (block_rows + 8) * UNIT * gains
+        return error + 1.2 * (block_rows + 8) * UNIT * summed
 
 
 def by_groups(packed: NDArray[np.float32], width: int) -> NDArray[np.float32]:
