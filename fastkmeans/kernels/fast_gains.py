@@ -138,9 +138,7 @@ def panel_distances(
     zero, nought, one = simd.const(vtype, 0.0), ir.Constant(I64, 0), ir.Constant(I64, 1)
     with Loop(b, nought, d, one, [zero] * (PANEL * len(centers))) as features:
         if fetched is not None:
-            address = b.add(fetched[0], b.mul(features.i, fetched[1]))
-            for line in range(PANEL):
-                simd.prefetch(b, b.add(address, ir.Constant(I64, 64 * line)))
+            simd.prefetch(b, b.add(fetched[0], b.mul(features.i, fetched[1])))
         here = simd.at(b, panel, b.mul(features.i, ir.Constant(I64, PANEL * w)))
         rows = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
         acc = []
@@ -220,6 +218,12 @@ def _add_panel_gains(
         def distances(centers: list[Any], fetched: tuple[Any, Any] | None = None) -> list[list[Any]]:
             return panel_distances(b, w, panel, d_, centers, fetched)
 
+        def part_ahead(part: int, first: Any) -> tuple[Any, Any]:
+            """A third of what follows, so that fetching goes on all the time; later centers ask for one line again."""
+            step = b.udiv(args[19], ir.Constant(I64, 3))
+            address = b.add(args[18], b.mul(b.mul(d_, step), ir.Constant(I64, part)))
+            return address, b.select(b.icmp_signed("==", first, nought), step, nought)
+
         def add(left: list[Any], number: Any) -> None:
             place = simd.at(b, ps, b.mul(number, ir.Constant(I64, w)))
             total = simd.load(b, place, vtype)
@@ -252,7 +256,7 @@ def _add_panel_gains(
         exact = b.icmp_signed("!=", args[23], nought)
         counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
         present, limits = panel_limits(b, w, at_near, list(args[9:11]), args[11], args[12])
-        for seed, values in enumerate(distances([center_at(nought), center_at(one)], (args[18], args[19]))):
+        for seed, values in enumerate(distances([center_at(nought), center_at(one)], part_ahead(0, nought))):
             for v, s in enumerate(values):
                 bits = b.zext(b.bitcast(b.fcmp_ordered("<=", s, limits[v]), ir.IntType(w)), I64)
                 b.store(b.select(exact, nought, bits), simd.at(b, pd, PANEL * seed + v))
@@ -263,7 +267,7 @@ def _add_panel_gains(
 
         def first_step(numbers: list[Any]) -> None:
             centers = [center_at(b.add(number, ir.Constant(I64, 2))) for number in numbers]
-            for number, values in zip(numbers, distances(centers), strict=True):
+            for number, values in zip(numbers, distances(centers, part_ahead(1, numbers[0])), strict=True):
                 at_mins = simd.at(b, pm, b.mul(number, size))
                 nearer = [simd.minimum(b, s, present[v]) for v, s in enumerate(values)]
                 for v, value in enumerate(nearer):
@@ -272,7 +276,7 @@ def _add_panel_gains(
 
         def second_step(numbers: list[Any]) -> None:
             centers = [center_at(b.add(b.add(number, n_first), ir.Constant(I64, 2))) for number in numbers]
-            found = distances(centers)
+            found = distances(centers, part_ahead(2, numbers[0]))
             with Loop(b, nought, n_first, one, []) as first:
                 at_mins = simd.at(b, pm, b.mul(first.i, size))
                 mins = [simd.load(b, simd.at(b, at_mins, v * w), vtype) for v in range(PANEL)]
