@@ -20,6 +20,8 @@ SHARE = 0.05  # of the bytes of X are taken by a table ...
 ROW_BYTES = 32  # ... and so many bytes a row more
 
 UNIT = 2.0**-24
+# float32 below 2**-126 takes a CPU some hundred cycles: bounds are at least so large that no product of a root is
+LEAST_ROOT, LEAST = 2.0**-62, 2.0**-126
 
 
 class Packing(NamedTuple):
@@ -48,11 +50,17 @@ class Packing(NamedTuple):
         root = float(frame.error[3])
         if not single:
             root += 2.02 * UNIT * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
-        return cls(frame, shift, 1.01 * (data.d + 4) * UNIT, root, 8.0 * float(frame.error[2]))
+        root, floor = max(root, LEAST_ROOT), max(8.0 * float(frame.error[2]), LEAST)
+        return cls(frame, shift, 1.01 * (data.d + 4) * UNIT, root, floor)
 
     @property
     def scale(self) -> Any:
         return self.frame.dtype.type(self.frame.scale)
+
+    @property
+    def exact(self) -> bool:
+        """Whether packed values are the values times the scale: those of float32, which only a smaller one rounds."""
+        return bool(self.frame.dtype == np.float32 and self.frame.scale >= 1.0)
 
     @property
     def bounds(self) -> tuple[float, float, float]:
@@ -68,16 +76,16 @@ class Packing(NamedTuple):
         return packed.astype(np.float32)
 
     def gain_errors(
-        self, gains: NDArray[np.float64], potential: float, weight: float, grid: float, block_rows: int
+        self, summed: NDArray[np.float64], potential: float, weight: float, grid: float, block_rows: int
     ) -> NDArray[np.float64]:
         """Bounds of the error of sums of gains.
 
-        potential: of all rows, or more; weight: theirs; grid: what a potential is a multiple of, all in the unit of the
-        gains; block_rows: so many are added in float32.
+        summed: sums of what is added to get each of them; potential: of all rows, or more; weight: theirs; grid: what a
+        potential is a multiple of, all in the unit of the gains; block_rows: so many are added in float32.
         """
         error = 2.2 * (self.relative + 2 * UNIT) * potential + 4.4 * self.root * math.sqrt(weight * potential)
         error += weight * (2.2 * self.root * self.root + 4.0 * self.floor + grid)
-        return error + 1.2 * (block_rows + 8) * UNIT * gains
+        return error + 1.2 * (block_rows + 8) * UNIT * summed
 
 
 def by_groups(packed: NDArray[np.float32], width: int) -> NDArray[np.float32]:

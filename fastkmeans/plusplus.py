@@ -74,7 +74,8 @@ class Seeding:
         self.nearest_sq = np.full(data.n, np.inf)
         if data.weighted:
             self.nearest_sq[data.weights == 0] = 0.0  # never drawn, never looked at
-        self.labels = np.zeros(data.n, np.int32)
+        # NumPy asks for large pages where 4 MiB are not known to be zeros: 3 ms of a million rows
+        self.labels = np.full(max(data.n, 1 << 20) if data.n > 1 << 19 else data.n, 0, np.int32)[: data.n]
         self.chosen = np.empty(n_clusters, np.int64)
         self.seeds = np.empty((n_clusters, data.d))
         self.state = np.zeros(4, np.int64)
@@ -103,7 +104,10 @@ class Seeding:
             self.columns = 0  # it would save no reading of X
         self._forget()
         self._choose(first)
-        self._settle_exactly()
+        if self.by_rows and self._packing().exact:
+            self.settle()
+        else:
+            self._settle_exactly()
 
     # -- proposals ----------------------------------------------------------------------------------------------------
     def _forget(self) -> None:
@@ -412,7 +416,7 @@ class Seeding:
         n_groups = -(-(L + 1) // w)
         weight_unit = self._weight_unit()
         packing = self._packing()
-        gains = np.zeros((self.n_lanes, L * (1 + n_second) if self.by_rows else n_groups * w))
+        gains = np.zeros((self.n_lanes, 1 + L * (1 + n_second) if self.by_rows else n_groups * w))
         first = n - max(1, self.unsettled)
         n_seeds = 2 if self.by_rows else 1
         packed = np.full((n_seeds + M if self.by_rows else n_groups * w, data.d), np.nan, np.float32)
@@ -427,16 +431,23 @@ class Seeding:
         scale = packing.frame.scale
         for lo, hi, rows in data.ranges(2.0 * data.d * (M + 1)):
             shared = (
-                simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi],
-                self.labels[lo:hi], self.seeds[first:n], np.int32(first), packing.scale, packing.tiled_shift, scale,
-                scale, *packing.bounds, weight_unit, *centers, *ahead(rows, 3 * w if self.by_rows else 6),
+                simd.lanes(w), *((packing.exact,) if self.by_rows else ()), rows, data.weights_of(lo, hi),
+                new_counter(), self.nearest_sq[lo:hi], self.labels[lo:hi], self.seeds[first:n], np.int32(first),
+                packing.scale, packing.tiled_shift, scale, scale, *packing.bounds, weight_unit, *centers,
+                *ahead(rows, 3 * w if self.by_rows else 6),
             )  # fmt: skip
             threads.share(self.n_lanes, *kernel_pair, shared, (gains,))
         self.unsettled = 0
-        totals = gains.sum(axis=0) if self.by_rows else gains.sum(axis=0)[1 : L + 1]
+        sums = gains.sum(axis=0)
         if L == 0:
-            return totals, totals
-        return totals, self._gain_errors(packing, totals, weight_unit, fast_gains.BLOCK_ROWS)
+            return sums[:0], sums[:0]
+        if not self.by_rows:
+            totals = sums[1 : L + 1]
+            return totals, self._gain_errors(packing, totals, weight_unit, fast_gains.BLOCK_ROWS)
+        # of what is left, before and after each step
+        totals = np.concatenate([sums[0] - sums[1 : L + 1], np.repeat(sums[1 : L + 1], n_second) - sums[L + 1 :]])
+        summed = np.full(len(totals), 2.0 * sums[0])
+        return totals, self._gain_errors(packing, summed, weight_unit, fast_gains.VISIT // w)
 
     def _packing(self) -> Packing:
         """How rows are packed for fast distances."""
@@ -447,13 +458,13 @@ class Seeding:
         return math.ldexp(1.0, -int(self.data.weights.max()).bit_length()) if self.data.weighted else 1.0
 
     def _gain_errors(
-        self, packing: Packing, gains: NDArray[np.float64], weight_unit: float, block_rows: int
+        self, packing: Packing, summed: NDArray[np.float64], weight_unit: float, block_rows: int
     ) -> NDArray[np.float64]:
         # a bound of the sum of the distances: it has only fallen since it was frozen
         exponent = self.frozen.exponent + 2 * (math.frexp(packing.frame.scale)[1] - 1)
         potential = math.ldexp(self.frozen.total * weight_unit, exponent) * 1.01
         weight = self.data.total_weight * weight_unit
-        return packing.gain_errors(gains, potential, weight, math.ldexp(2.0, exponent), block_rows)
+        return packing.gain_errors(summed, potential, weight, math.ldexp(2.0, exponent), block_rows)
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
     def _evaluate(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +32,12 @@ class Frozen:
         self.scale = power_pair(-self.exponent)
         shared = (nearest_sq, data.weights, new_counter(), *self.scale, self.nearest_sq, self.sums)
         threads.share(data.lanes(8.0 * data.n, data.n), parallel_seeding.freeze_parallel, draws.freeze_lane, shared)
-        total = 0
-        self.prefix = []
-        for low, middle, high, top in self.sums.tolist():
-            total += low + (middle << 32) + (high << 64) + (top << 96)
-            self.prefix.append(total)
-        self.total = total
+        if data.weighted:
+            sums = [low + (middle << 32) + (high << 64) + (top << 96) for low, middle, high, top in self.sums.tolist()]
+        else:  # BLOCK potentials of BITS bits
+            sums = (self.sums[:, 0] + (self.sums[:, 1] << 32)).tolist()
+        self.prefix = list(accumulate(sums))
+        self.total = self.prefix[-1]
         return True
 
     def propose(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, new_counter
+from .distance_table import Packing
 from .kernels import candidates as pairs
-from .kernels import canonical, lloyd, mapped, parallel_seeding, simd, visit
+from .kernels import canonical, fast_gains, lloyd, mapped, micro, panel_visit, parallel_seeding, simd, visit
 from .packed import Frame
 from .passes import ahead
 
@@ -128,6 +129,10 @@ class Visits:
         data, width = self.data, self.width
         M, d = candidates.shape
         plain = width == 1
+        # what a candidate can change lies twice as far as what it does: in d dimensions, 2**d times as many rows
+        if not (plain or MAP) and d < fast_gains.FEW and t * ORDER_SHARE < M * 2.0**d:
+            self._visit_panels(candidates, first_slot, counts)
+            return
         grouped = canonical.group_centers(candidates)
         table, closest = np.empty((t, -(-M // visit.WORD) * visit.WORD), np.float32), np.empty(t, np.float32)
         if not plain:
@@ -160,6 +165,22 @@ class Visits:
             )  # fmt: skip
             threads.share(self.n_lanes, parallel_seeding.candidates_parallel, visit.candidates_lane, shared, private)
         self.share = (int(counts[:, 1].sum()) - before) / data.n
+
+    def _visit_panels(self, candidates: NDArray[np.float64], first_slot: int, counts: NDArray[np.int64]) -> None:
+        """`visit` of all rows, which have few features."""
+        data = self.data
+        packing = Packing.of(data, self.frame(data.points.center_dtype == np.float32))
+        scale = packing.frame.scale
+        for lo, hi, rows in data.ranges(4.0 * data.d * visit.MANY):
+            shared = (
+                simd.lanes(self.width), rows, new_counter(), self.nearest_sq[lo:hi], lo, scale, scale, *packing.bounds,
+                packing.scale, packing.tiled_shift, packing.pack(candidates).reshape(-1), candidates, first_slot,
+                *ahead(rows, micro.PANEL * self.width),
+            )  # fmt: skip
+            threads.share(
+                self.n_lanes, parallel_seeding.panel_candidates_parallel, panel_visit.panel_candidates_lane, shared,
+                (*self.entries, counts),
+            )  # fmt: skip
 
     def _prepare(self, candidates: NDArray[np.float64], t: int) -> None:
         """Put rows into order, and make a map, where that pays."""

@@ -157,6 +157,24 @@ MUTATIONS = {
         "if -1 < ",
         "test_seeded[uniform32-k-means++]",
     ),
+    "the last of equal seeds of a table keeps a row": Mutation(
+        "kernels/distance_table.py",
+        "if values[p] < nearest_sq[rows[p]]:",
+        "if values[p] <= nearest_sq[rows[p]]:",
+        "test_seeding.py::test_labels_and_distances_of_the_seeds[True-True-cube lattice]",
+    ),
+    "the last of equal seeds keeps a vector of rows": Mutation(
+        "kernels/fast_gains.py",
+        'nearer = b.fcmp_ordered("<", value, packed)',
+        'nearer = b.fcmp_ordered("<=", value, packed)',
+        "test_seeding.py::test_labels_and_distances_of_the_seeds[True-False-cube lattice]",
+    ),
+    "pass by the rows of a panel": Mutation(
+        "kernels/fast_gains.py",
+        "return np.float32(1.0 + 3.0 * relative + 1e-6), ",
+        "return np.float32(0.5), ",
+        "test_seeding.py::test_labels_and_distances_of_the_seeds[False-None-uniform32]",
+    ),
     "trust the plane between two centers": Mutation(
         "passes.py",
         "return middle, across, 2.0 * roundings + (data.d + 8) * 2.0**-1070",

@@ -137,7 +137,9 @@ def test_weights_equal_repetition():
             assert once == [int(origin[row]) for row in rows_of(X[origin], 40, seed)]
 
 
-@pytest.mark.parametrize("name", ["uniform32", "plane lattice", "duplicates", "d=65", "one cluster each", "offset64"])
+@pytest.mark.parametrize(
+    "name", ["uniform32", "plane lattice", "cube lattice", "duplicates", "d=65", "one cluster each", "offset64"]
+)
 @pytest.mark.parametrize("direct, tables", [(True, False), (True, True), (False, None)])
 def test_labels_and_distances_of_the_seeds(name, direct, tables, monkeypatch):
     """What the first pass of a fit would find: the nearest seed, the first on a tie."""

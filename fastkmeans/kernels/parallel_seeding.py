@@ -11,6 +11,7 @@ from .fast_gains import fast_gains_lane, panel_gains_lane
 from .gains import gains_lane, nearer_lane
 from .jit import kernel
 from .mapped import map_lane
+from .panel_visit import panel_candidates_lane
 from .philox import sample_lane
 from .seeding import freeze_lane
 from .visit import candidates_lane, plain_candidates_lane
@@ -87,13 +88,13 @@ def fast_gains_parallel(
 
 @kernel(parallel=True)
 def panel_gains_parallel(
-    n, width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1, relative, a,
-    floor, weight_unit, centers, n_first, n_second, ahead, step, gains,
+    n, width, exact, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
+    relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums,
 ):  # fmt: skip
     for lane in prange(n):
         panel_gains_lane(
-            width, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
-            relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, gains[lane],
+            width, exact, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
+            relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums[lane],
         )  # fmt: skip
 
 
@@ -123,3 +124,15 @@ def table_settle_parallel(
 def sample_parallel(n, nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts):
     for _ in prange(n):
         sample_lane(nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts)
+
+
+@kernel(parallel=True)
+def panel_candidates_parallel(
+    n, width, X, counter, nearest_sq, offset, square0, square1, relative, a, floor, pack_scale, shift, centers,
+    candidates, first_slot, ahead, step, entry_rows, entry_slots, entry_values, count,
+):  # fmt: skip
+    for lane in prange(n):
+        panel_candidates_lane(
+            width, X, counter, nearest_sq, offset, square0, square1, relative, a, floor, pack_scale, shift, centers,
+            candidates, first_slot, ahead, step, entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
+        )  # fmt: skip
