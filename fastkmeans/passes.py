@@ -8,7 +8,7 @@ comes in.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,10 +107,29 @@ class Frame:
             return np.array(values).astype(np.float32)
 
 
-class Packed:
-    """Centers in the forms the kernels want."""
+class Keep(Protocol):
+    """Bounds that a dense pass can leave behind: see bounded.GroupBounds."""
 
-    def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
+    spread: int
+    span: int
+    order: NDArray[np.int32]
+    places: NDArray[np.int32]
+    norms: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    least: NDArray[np.float32]
+    lower: NDArray[np.float32]
+
+    def begin(self, data: Data, centers: NDArray[Any]) -> None:
+        """Prepare for the bounds of these centers."""
+
+    def end(self, scales: set[float]) -> None:
+        """Believe in them, if all were written, and in units of that scale alone."""
+
+
+class Packed:
+    """Centers in the forms the kernels want; order: in which, where the integer filter serves, or None."""
+
+    def __init__(self, data: Data, centers: NDArray[Any], single: bool, order: NDArray[np.int32] | None = None) -> None:
         k, d = centers.shape
         self.orientation = "plain" if is_small(data, k) else lloyd.orientation(d, k, data.filters)
         if self.orientation == "plane":
@@ -127,8 +146,12 @@ class Packed:
         self.tiles = np.zeros(-(-k // 8) * d * 8, np.float32) if by_points else NO_TILES
         self.halves = np.empty(-(-k // 16) * 16, np.float32)  # enough for both forms
         self.norms = np.empty(k)
+        flags = duplicates(centers)
+        self.in_order = order is not None and self.orientation == "integers" and not flags.any()
+        if self.in_order:  # equal centers have bounds too, but no values
+            centers = centers[order]
         self.largest = lloyd.pack_centers(
-            centers, duplicates(centers), self.frame.scale, self.frame.shift.astype(np.float64), self.width,
+            centers, flags, self.frame.scale, self.frame.shift.astype(np.float64), self.width,
             self.groups, self.tiles, self.halves, self.norms,
         )  # fmt: skip
         if self.orientation == "integers":
@@ -291,11 +314,12 @@ def assign(
     labels: NDArray[np.int32],
     sums: Sums | None = None,
     measure: Measure | None = None,
+    keep: Keep | None = None,
 ) -> Counts:
     """Label every row with its nearest center, and move the rows whose label changed between the sums.
 
     labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops or the kernel for two
-    centers serve this pass, or rows are compressed.
+    centers serve this pass, or rows are compressed.  keep: bounds, which are filled if the integer filter serves.
     """
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
@@ -308,10 +332,13 @@ def assign(
     largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned
     private = (*lane_buffers(sums, n_lanes), counts)
+    scales: set[float] = set()  # of the ranges of rows, infinity where bounds were not kept
+    if keep is not None:
+        keep.begin(data, centers)
     for lo, hi, rows in data.ranges(d * (k + 16.0)):
         single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
         if single not in packed:
-            packed[single] = Packed(data, centers, single)
+            packed[single] = Packed(data, centers, single, None if keep is None else keep.order)
         p = packed[single]
         weights, part = data.weights_of(lo, hi), labels[lo:hi]
         before = part.copy() if sums is not None and sums.owned else None
@@ -329,18 +356,24 @@ def assign(
         else:
             f = p.frame
             scale = f.dtype.type(f.scale)
-            bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped, k)
+            bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped)
             width = simd.lanes(p.width)
             if p.orientation == "integers":
                 integers = (p.integers, np.float32(p.unit), p.residual, p.rows)
-                follows = (ahead(rows, 1)[0], ahead(rows, d)[1])
-                shared = (width, *head, scale, f.shift, *integers, *bounds, patience(d, k), *follows, *taken, *tail)
+                follows = (patience(d, k), ahead(rows, 1)[0], ahead(rows, d)[1])
+                kept = kept_bounds(keep if p.in_order else None, k, lo, hi)
+                shared = (width, *head, scale, f.shift, *integers, *bounds, *kept[:2], k, *follows, *kept[2:], *taken)
+                shared = (*shared, *tail)
                 threads.share(
                     n_lanes, parallel.filtered_parallel, filtered.filtered_lane, shared, (*private, largest_sq)
                 )
+                scales.add(f.scale if p.in_order else math.inf)
                 if head[-1][0] < len(rows):  # too much was left in doubt: the rest of the rows without the filter
                     data.filters = False
-                    p.orientation = "centers"
+                    p = packed[single] = Packed(data, centers, single)
+                    bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped)
+            if p.orientation != "integers":
+                scales.add(math.inf)
             if p.orientation == "points":
                 points = 3 * p.width
                 shared = (
@@ -351,6 +384,7 @@ def assign(
                     p.groups,
                     p.tiles,
                     *bounds,
+                    k,
                     *ahead(rows, points),
                     *taken,
                     *tail,
@@ -358,15 +392,27 @@ def assign(
                 threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, (*private, largest_sq))
             elif p.orientation == "centers":
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
-                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 6), *taken, *tail)
+                shared = (width, *head, scale, f.shift, p.groups, *bounds, k, tiles, *ahead(rows, 6), *taken, *tail)
                 threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, (*private, largest_sq))
         if sums is not None:
             if before is not None:
                 sums.move_owned(data, rows, before, part, weights)
             sums.settle()
+    if keep is not None and scales:
+        keep.end(scales)
     if measure is not None and not any(p.orientation in ("plain", "plane") for p in packed.values()):
         measure.largest = float(largest_sq.max())
     return _counted(counts)
+
+
+def kept_bounds(keep: Keep | None, k: int, lo: int, hi: int) -> tuple[Any, ...]:
+    """How the filter has the order of centers, and where it leaves bounds of the rows lo..hi, if it does."""
+    if keep is None:
+        order = np.arange(k, dtype=np.int32)
+        return (order, order, 0, 1, *[NO_TILES] * 4)
+    n_groups = len(keep.norms)
+    lower = keep.lower[lo * n_groups : hi * n_groups]
+    return (keep.order, keep.places, keep.spread, keep.span, keep.norms, keep.upper[lo:hi], keep.least[lo:hi], lower)
 
 
 def _counted(counts: NDArray[np.int64]) -> Counts:

@@ -185,6 +185,8 @@ def check_bounds(kept, X, C, labels, rows=slice(None)):
         for g in range(kept.n_groups):
             members = kept.order[g * kept.size : min((g + 1) * kept.size, k)]
             assert (lower[:, g] * within <= others[:, members].min(axis=1)).all()
+        if np.isinf(kept.stale):  # distances between centers are yet to be taken
+            return
         between = kept.between.reshape(k, -1).astype(np.float64)
         apart = true_distances(C, C) * np.longdouble(kept.frame.scale)
         np.fill_diagonal(apart, np.inf)
@@ -278,6 +280,69 @@ def test_bounds_hold_when_one_center_creeps(kind):
         return C
 
     follow(X, start, 12, creep)
+
+
+KEPT = [name for name in SOME if name not in ("duplicates", "plane lattice")] + ["k=17", "d=129", "1e30 f32", "uniform"]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_bounds_that_a_dense_pass_leaves_hold(name, monkeypatch):
+    """The integer filter's values bound all distances, with groups of one block and of several."""
+    X, C = matrix.dataset(name).X, matrix.start(name, "ulp")
+    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 0)
+    for share in (2, 10**6):
+        monkeypatch.setattr(bounded, "SHARE", share)
+        follow_kept(X, C)
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize(("d", "k"), [(48, 130), (70, 300), (200, 49)])
+def test_bounds_that_a_dense_pass_leaves_hold_at_any_width(d, k, width):
+    if width == 16 and simd.native_lanes() < 16 and simd.native_lanes() != 8:
+        pytest.skip("needs the vector units of x86-64")
+    rng = np.random.default_rng(d)
+    X = (rng.normal(size=(30, d)))[rng.integers(0, 30, 1801)] + rng.normal(size=(1801, d))
+    X = X.astype(np.float32)
+    with simd.force_lanes(width):
+        follow_kept(X, X[:k])
+        follow_kept(X, X[:k], spread=3)
+
+
+def follow_kept(X, C, spread=1):
+    """A dense pass that leaves bounds, and bounded passes after it."""
+    table = data.Data(points.as_points(X), None, None)
+    C = C.astype(table.points.center_dtype)
+    k = len(C)
+    labels, expected = np.full((2, table.n), -1, np.int32)
+    sums, means = passes.Sums(table, k, passes.pass_lanes(table, k)), np.zeros(C.shape)
+    rows = np.arange(table.n) // bounds.SCAN % spread == 0
+    with lloyd.force_orientation("integers"):
+        kept = bounded.make_bounds(table, C, spread)
+        passes.assign(table, C, expected)
+        passes.assign(table, C, labels, sums, keep=kept)
+        np.testing.assert_array_equal(labels, expected)
+        if not kept.fresh:
+            check_bounds(kept, X, C, labels, rows)
+    for _ in range(3):
+        C = passes.update_centers(table, sums, C, means)
+        passes.assign(table, C, expected)
+        kept.assign(table, C, labels, sums)
+        np.testing.assert_array_equal(labels[rows], expected[rows])
+        check_bounds(kept, X, C, labels, rows)
+        passes.assign(table, C, labels, sums)
+    return kept
+
+
+def test_a_dense_pass_leaves_bounds_where_it_can():
+    """Neither where centers are equal, nor without the filter."""
+    X = np.random.default_rng(2).normal(size=(901, 50)).astype(np.float32)
+    labels = np.full(len(X), -1, np.int32)
+    for name, C in (("integers", X[:60]), ("centers", X[:60]), ("integers", np.concatenate([X[:60], X[:1]]))):
+        table = data.Data(points.as_points(X), None, 1)
+        kept = bounded.make_bounds(table, C)
+        with lloyd.force_orientation(name):
+            passes.assign(table, C, labels, keep=kept)
+        assert kept.fresh == (name == "centers" or len(C) > 60)
 
 
 def test_bounds_of_scouts_hold(kind):
