@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from .bounded import Bounds, GroupBounds
 
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
-OVERHEAD = 1e-4  # seconds of a bounded pass, however few its rows
+OVERHEAD = 2e-4  # seconds of the lanes of a bounded pass, however few its rows
 GAIN = 0.9  # of a dense pass, which a bounded one must not exceed to be begun with
-HOPELESS = 2.0  # dense passes that a bounded one would have taken for the wait to double
+LEFT_GAIN = 0.7  # the same where it is a dense pass that leaves the bounds: the next passes will be slower
+TRIALS = 0.03  # of the time of dense passes, which trials may take
+HOPELESS = 2.0  # dense passes that a bounded one would have taken for the next trial to be twice as far away
 LOOK_UP, FETCH = 2e-9, 8e-8  # seconds to see that a row with a runner-up is settled, and to gather one that is not
 READS, MEET = 25.0, 1.3  # such rows per row whose label changed before, and what they cost, in those of a dense pass
 TINY = 1e-3  # seconds of a dense pass below which nothing is tried: Python alone takes half of that for a bounded one
 SHORT = 0.01  # seconds of a dense pass below which trials wait for pass WAIT: one costs a tenth of such a pass or more
 WAIT = 12
+AGAIN = 6  # passes after bounded ones were given up until they are tried again
 SLOWEST = 4e9  # multiply-adds a second and thread: a first pass that was slower has waited for the compiler or the disk
-PATIENCE = 1.5  # by how much the passes grow from one trial to the next
 
 
 class Assigner:
@@ -40,12 +42,14 @@ class Assigner:
     algorithm : "auto", "lloyd" or "elkan"
         "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
         SCOUTS, which have them from the last pass; bounded passes begin when that was so fast that all rows would have
-        been done sooner, and end when two in a row took longer than the last dense pass.  Trials that fail become ever
-        rarer.  Where rows keep runners-up, none try: bounded passes begin when few labels change any more, and if they
-        end, half as many must change before they begin again.
+        been done sooner, and end when two in a row took longer than the last dense pass.  Trials that fail are repeated
+        as often as TRIALS allows.  Where rows keep runners-up, none try: bounded passes begin when few labels change
+        any more, and if they end, half as many must change before they begin again.
 
     Where a dense pass can leave bounds behind, those of the scouts and those that bounded passes begin with come from
-    one; elsewhere the first bounded pass takes them, and costs more than a dense one.
+    one; elsewhere the first bounded pass takes them, and costs more than a dense one.  Bounds wear out: they are left
+    anew when a bounded pass takes longer than all since they were left, that pass included, took on average; and given
+    up if that average exceeds a dense pass.
 
     Plain loops are always dense: small data, and CPUs without vectors.  So are compressed rows, which a bounded pass
     could not read one by one for less.
@@ -63,8 +67,9 @@ class Assigner:
         self.scouted = 0  # the last pass that left the scouts their bounds
         self.dense_seconds = math.inf
         self.passes = 0
-        self.next_trial, self.wait = 2, 1.4
+        self.next_trial = 2
         self.slow = 0  # bounded passes in a row that took longer than a dense one
+        self.cycle: list[float] = []  # seconds of the pass that left the bounds, and of all since
         self.rivals = False  # whether rows keep runners-up
         self.leaves = False  # whether dense passes can leave bounds
         if self.algorithm != "lloyd":
@@ -89,12 +94,18 @@ class Assigner:
         if self.bounds is not None and not (self.bounds.fresh and self.leaves):
             was_fresh = self.bounds.fresh
             outcome = self.bounds.assign(data, centers, labels, sums)
+            seconds = time.perf_counter() - before
+            self.cycle.append(seconds)
             if not was_fresh:
-                self.slow = self.slow + 1 if time.perf_counter() - before > self.dense_seconds else 0
-            if self.algorithm == "auto" and self.slow >= 2:
+                self.slow = self.slow + 1 if seconds > self.dense_seconds else 0
+            average = sum(self.cycle) / len(self.cycle)
+            worn = self.leaves and seconds > average
+            if self.algorithm == "auto" and (self.slow >= 2 or (worn and average > self.dense_seconds)):
                 self.bounds, self.slow = None, 0
                 self.calm_enough = 0.5 * outcome.changed / data.n
-                self._postpone()
+                self.next_trial = self.passes + AGAIN
+            elif self.algorithm == "auto" and worn:
+                self.bounds.fresh = True
         else:
             keep = self._keep(centers) if trying and self.leaves else None
             counts = passes.assign(data, centers, labels, sums, measure, keep)
@@ -106,6 +117,7 @@ class Assigner:
                     self.next_trial = self.passes + 2
             if keep is not None:
                 self.leaves = not keep.fresh
+                self.cycle = [seconds]
             outcome = Outcome(counts.changed, counts.decided, 1.0, 1.0, "lloyd")
         self.centers = centers
         self.calm = outcome.changed / data.n
@@ -165,18 +177,13 @@ class Assigner:
         self.scouted = self.passes
         return self.scouts
 
-    def _postpone(self, ratio: float = 1.0) -> None:
-        """Wait for the next trial; ratio: dense passes that a bounded one would have taken."""
-        self.wait *= PATIENCE if ratio < HOPELESS else 2.0 * PATIENCE
-        self.next_trial = self.passes + max(1, int(self.wait))
-
     def _try_out(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None) -> int:
         """Let some rows try bounds out, and make bounds of all if that was fast; returns how many labels changed."""
         from . import bounded as kinds
 
         data = self.data
         assert self.centers is not None
-        changed = 0
+        changed, began = 0, time.perf_counter()
         if self.scouts is None:
             self.scouts = kinds.make_bounds(data, self.centers, SCOUTS)
         if self.scouted < self.passes - 1:
@@ -184,16 +191,19 @@ class Assigner:
             changed = self.scouts.assign(data, self.centers, labels, sums).changed
         loaded, start = kinds.loaded(), time.perf_counter()
         changed += self.scouts.assign(data, centers, labels, sums).changed
-        took = time.perf_counter() - start - self.scouts.prepare_seconds
+        took = time.perf_counter() - start
         if kinds.loaded() > loaded:  # it waited for the compiler: once more
             self.scouted, self.next_trial = self.passes, self.passes + 1
             return changed
-        took = max(took - OVERHEAD, 0.0) / kinds.share_of(data.n, SCOUTS) + self.scouts.prepare_seconds
-        if took < GAIN * self.dense_seconds:
+        of_rows = min(took, self.scouts.lane_seconds)
+        took += max(of_rows - OVERHEAD, 0.0) / kinds.share_of(data.n, SCOUTS) - of_rows
+        if took < (LEFT_GAIN if self.leaves else GAIN) * self.dense_seconds:
             if self.leaves and isinstance(self.scouts, kinds.GroupBounds):
                 self.bounds = kinds.GroupBounds(data, centers, order=self.scouts.order)
             else:
                 self.bounds = kinds.make_bounds(data, centers)
         else:
-            self._postpone(took / self.dense_seconds)
+            cost = time.perf_counter() - began
+            wait = min(cost / (TRIALS * self.dense_seconds), 32.0)
+            self.next_trial = self.passes + max(2, round(wait if took < HOPELESS * self.dense_seconds else 2.0 * wait))
         return changed
