@@ -100,6 +100,46 @@ def mark_group(group, marked, found):
 
 
 @kernel
+def keep_bounds(
+    width, start, stop, spread, span, new, n0, places, values, value_stride, squares, residuals, rest_norm,
+    group_norms, y, size, d, packed, largest, error, tops, held, held_norms, upper, least, lower,
+):  # fmt: skip
+    """What the filter values of rows start..stop leave of every group, but for the row's own center.
+
+    new, from n0 on: their labels; values: INOUT, for the own center's is taken out; tops, held float32, multiples of
+    w: scratch; held_norms: group_norms, and zeros up to that length.  The rest as filtered_lane has it.
+    """
+    n_bounds, lanes = group_norms.shape[0], len(width)
+    padded = (d + 15) // 16 * 16
+    products, packing = product_error(lanes, padded, error), packing_error(largest, error)
+    differences = difference_error(padded // lanes, error)
+    for r in range(stop - start):
+        i = start + r
+        if i // SCAN % spread != 0:
+            continue
+        place, at = np.int64(places[new[n0 + r]]), r * value_stride
+        values[at + place] = -np.inf
+        block_tops(width, values, at, tops)
+        if span > 1:
+            for g in range(n_bounds):
+                top = tops[g * span]
+                for b in range(g * span + 1, min((g + 1) * span, tops.shape[0])):
+                    top = max(top, tops[b])
+                tops[g] = top
+            tops[n_bounds:] = -np.inf
+        first, factor, length = product_terms(squares[r], products)
+        rest = residuals[r] * np.float32(1.0 + 1.05 * error[5]) + np.float32(1.01 * error[3])
+        first -= np.float32(2.05) * ((length + rest) * rest_norm + np.float32(UNDERFLOW))
+        first -= np.float32(4e-7) * squares[r]
+        factor = (factor + np.float32(2.05) * rest) * np.float32(1.0 + 2e-7)
+        least[i] = bounds_of_tops(width, tops, held_norms, first, factor, products[0], held)
+        for g in range(np.uint64(n_bounds)):
+            lower[np.uint64(i) * np.uint64(n_bounds) + g] = held[g]
+        own_sq = difference_sq(width, y, r // ROWS * size + r % ROWS * CHUNK, d, packed, place * padded)
+        upper[i] = upper_bound(own_sq, packing_slip(squares[r], packing), differences)
+
+
+@kernel
 def filtered_lane(
     width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest, cutoff,
     error, grouped, order, places, k, patience, ahead, row_bytes, spread, span, group_norms, upper, least, lower,
@@ -143,12 +183,9 @@ def filtered_lane(
     lines = (ROWS * row_bytes // 64 + 1) // ((min(sweep, n_groups) + 1) // 2) + 1 if row_bytes > 0 else 0
     limit = np.float32(row_limit(d))
     largest_norm, rest_norm = np.float32(largest * 1.001), np.float32(c_residual * 1.001)
-    n_bounds = group_norms.shape[0]
     tops = np.full(value_stride // BLOCK, -np.inf, np.float32)
     held, held_norms = np.empty(tops.shape[0], np.float32), np.zeros(tops.shape[0], np.float32)
-    held_norms[:n_bounds] = group_norms
-    products, packing = product_error(lanes, padded, error), packing_error(largest, error)
-    differences = difference_error(padded // lanes, error)
+    held_norms[: group_norms.shape[0]] = group_norms
     seen, spent = 0, 0
     while spent <= patience * seen + 1e4:
         lo = fetch_add(counter, block)
@@ -219,29 +256,12 @@ def filtered_lane(
                             counts[DECIDED] += 1
                         spent += left
                 new[start - lo + r] = label
-                if spread == 0 or (start + r) // SCAN % spread != 0:
-                    continue
-                # what the values leave of every group, but for the row's own center
-                place, i = np.int64(places[label]), start + r
-                values[at + place] = -np.inf
-                block_tops(width, values, at, tops)
-                if span > 1:
-                    for g in range(n_bounds):
-                        top = tops[g * span]
-                        for b in range(g * span + 1, min((g + 1) * span, tops.shape[0])):
-                            top = max(top, tops[b])
-                        tops[g] = top
-                    tops[n_bounds:] = -np.inf
-                first, factor, length = product_terms(squares[r], products)
-                rest = residuals[r] * np.float32(1.0 + 1.05 * error[5]) + np.float32(1.01 * error[3])
-                first -= np.float32(2.05) * ((length + rest) * rest_norm + np.float32(UNDERFLOW))
-                first -= np.float32(4e-7) * squares[r]
-                factor = (factor + np.float32(2.05) * rest) * np.float32(1.0 + 2e-7)
-                least[i] = bounds_of_tops(width, tops, held_norms, first, factor, products[0], held)
-                for g in range(np.uint64(n_bounds)):
-                    lower[np.uint64(i) * np.uint64(n_bounds) + g] = held[g]
-                own_sq = difference_sq(width, y, r // ROWS * size + r % ROWS * CHUNK, d, packed, place * padded)
-                upper[i] = upper_bound(own_sq, packing_slip(squares[r], packing), differences)
+            if spread > 0:
+                keep_bounds(
+                    width, start, stop, spread, span, new, start - lo, places, values, value_stride, squares, residuals,
+                    rest_norm, group_norms, y, size, d, packed, largest, error, tops, held, held_norms,
+                    upper, least, lower,
+                )  # fmt: skip
         seen += hi - lo
         counts[CHANGED] += commit(
             X, lo, hi - lo, new, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
