@@ -204,6 +204,6 @@ class Assigner:
                 self.bounds = kinds.make_bounds(data, centers)
         else:
             cost = time.perf_counter() - began
-            wait = min(cost / (TRIALS * self.dense_seconds), 32.0)
+            wait = min(cost / (TRIALS * self.dense_seconds), 8.0)
             self.next_trial = self.passes + max(2, round(wait if took < HOPELESS * self.dense_seconds else 2.0 * wait))
         return changed
