@@ -12,20 +12,25 @@ from numpy.typing import NDArray
 from . import passes
 from .data import Data
 from .kernels import lloyd, simd
+from .packed import is_small
 from .passes import Measure, Outcome, Sums
 
 if TYPE_CHECKING:
-    from .bounded import Bounds
+    from .bounded import Bounds, GroupBounds
 
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
+OVERHEAD = 2e-4  # seconds of the lanes of a bounded pass, however few its rows
 GAIN = 0.9  # of a dense pass, which a bounded one must not exceed to be begun with
+LEFT_GAIN = 0.7  # the same where it is a dense pass that leaves the bounds: the next passes will be slower
+TRIALS = 0.03  # of the time of dense passes, which trials may take
+HOPELESS = 2.0  # dense passes that a bounded one would have taken for the next trial to be twice as far away
 LOOK_UP, FETCH = 2e-9, 8e-8  # seconds to see that a row with a runner-up is settled, and to gather one that is not
 READS, MEET = 25.0, 1.3  # such rows per row whose label changed before, and what they cost, in those of a dense pass
 TINY = 1e-3  # seconds of a dense pass below which nothing is tried: Python alone takes half of that for a bounded one
 SHORT = 0.01  # seconds of a dense pass below which trials wait for pass WAIT: one costs a tenth of such a pass or more
 WAIT = 12
+AGAIN = 6  # passes after bounded ones were given up until they are tried again
 SLOWEST = 4e9  # multiply-adds a second and thread: a first pass that was slower has waited for the compiler or the disk
-PATIENCE = 1.5  # by how much the passes grow from one trial to the next
 
 
 class Assigner:
@@ -37,10 +42,15 @@ class Assigner:
     k : int
     algorithm : "auto", "lloyd" or "elkan"
         "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
-        SCOUTS, first on the centers of the last pass and then on those of this one; bounded passes begin when that was
-        so fast that all rows would have been done sooner, and end when two in a row took longer than the last dense
-        pass.  Trials that fail become ever rarer.  Where rows keep runners-up, none try: bounded passes begin when few
-        labels change any more, and if they end, half as many must change before they begin again.
+        SCOUTS, which have them from the last pass; bounded passes begin when that was so fast that all rows would have
+        been done sooner, and end when two in a row took longer than the last dense pass.  Trials that fail are repeated
+        as often as TRIALS allows.  Where rows keep runners-up, none try: bounded passes begin when few labels change
+        any more, and if they end, half as many must change before they begin again.
+
+    Where a dense pass can leave bounds behind, those of the scouts and those that bounded passes begin with come from
+    one; elsewhere the first bounded pass takes them, and costs more than a dense one.  Bounds wear out: they are left
+    anew when a bounded pass takes longer than all since they were left, that pass included, took on average; and given
+    up if that average exceeds a dense pass.
 
     Plain loops are always dense: small data, and CPUs without vectors.  So are compressed rows, which a bounded pass
     could not read one by one for less.
@@ -48,22 +58,27 @@ class Assigner:
 
     def __init__(self, data: Data, k: int, algorithm: str) -> None:
         self.data = data
-        bounded = k > 1 and simd.lane_width() > 1 and not passes.is_small(data, k) and data.points.sparse is None
+        bounded = k > 1 and simd.lane_width() > 1 and not is_small(data, k) and data.points.sparse is None
         if algorithm == "auto" and lloyd.orientation(data.d, k, data.filters) == "plane":
             bounded = False  # a bounded pass costs more than one product per row
         self.algorithm = algorithm if bounded else "lloyd"
         self.bounds: Bounds | None = None
         self.centers: NDArray[Any] | None = None  # of the last pass
         self.scouts: Bounds | None = None
+        self.scouted = 0  # the last pass that left the scouts their bounds
         self.dense_seconds = math.inf
         self.passes = 0
-        self.next_trial, self.wait = 2, 1.4
+        self.next_trial = 2
         self.slow = 0  # bounded passes in a row that took longer than a dense one
+        self.cycle: list[float] = []  # seconds of the pass that left the bounds, and of all since
         self.rivals = False  # whether rows keep runners-up
+        self.leaves = False  # whether dense passes can leave bounds
         if self.algorithm != "lloyd":
             from . import bounded as kinds  # its kernels take time to load
 
-            self.rivals = data.d < lloyd.SWITCH and k <= kinds.MOST_RIVALS
+            few = data.d < lloyd.SWITCH
+            self.rivals = few and k <= kinds.MOST_RIVALS
+            self.leaves = not (few and k <= kinds.MOST_NEIGHBORS) and not self.rivals
         self.calm = 1.0  # share of the rows whose label the last pass changed
         self.calm_enough = 1.0  # where bounded passes may begin
 
@@ -74,42 +89,36 @@ class Assigner:
         """As passes.assign; `measure` is left as it is by a bounded pass, and the last pass tries nothing out."""
         data = self.data
         self.passes += 1
-        tried = 0
-        if self.bounds is None and self.centers is not None and self.algorithm != "lloyd":
-            from .bounded import make_bounds
-
-            if self.algorithm == "elkan":
-                self.bounds = make_bounds(data, centers)
-            elif (
-                sums is not None
-                and not last
-                and self.passes >= self.next_trial
-                and TINY <= self.dense_seconds < math.inf
-            ):
-                if self.rivals:
-                    if self._calmed_down(len(centers)):
-                        self.bounds = make_bounds(data, centers)
-                elif self.passes < WAIT and self.dense_seconds < SHORT:
-                    self.next_trial = WAIT
-                else:
-                    tried = self._try_out(centers, labels, sums)
+        trying = sums is not None and not last and self.algorithm != "lloyd"
+        tried = self._begin(centers, labels, sums) if self.bounds is None and trying else 0
         before = time.perf_counter()
-        if self.bounds is not None:
+        if self.bounds is not None and not (self.bounds.fresh and self.leaves):
             was_fresh = self.bounds.fresh
             outcome = self.bounds.assign(data, centers, labels, sums)
+            seconds = time.perf_counter() - before
+            self.cycle.append(seconds)
             if not was_fresh:
-                self.slow = self.slow + 1 if time.perf_counter() - before > self.dense_seconds else 0
-            if self.algorithm == "auto" and self.slow >= 2:
+                self.slow = self.slow + 1 if seconds > self.dense_seconds else 0
+            average = sum(self.cycle) / len(self.cycle)
+            worn = self.leaves and seconds > average
+            if self.algorithm == "auto" and (self.slow >= 2 or (worn and average > self.dense_seconds)):
                 self.bounds, self.slow = None, 0
                 self.calm_enough = 0.5 * outcome.changed / data.n
-                self._postpone()
+                self.next_trial = self.passes + AGAIN
+            elif self.algorithm == "auto" and worn:
+                self.bounds.fresh = True
         else:
-            is_first = math.isinf(self.dense_seconds)
-            counts = passes.assign(data, centers, labels, sums, measure)
-            self.dense_seconds = time.perf_counter() - before
-            work = float(data.n) * data.d * (len(centers) + 16)
-            if is_first and self.dense_seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
-                self.next_trial = self.passes + 2
+            keep = self._keep(centers) if trying and self.leaves else None
+            counts = passes.assign(data, centers, labels, sums, measure, keep)
+            seconds = time.perf_counter() - before
+            if keep is None or keep is self.scouts or math.isinf(self.dense_seconds):
+                is_first, self.dense_seconds = math.isinf(self.dense_seconds), seconds
+                work = float(data.n) * data.d * (len(centers) + 16)
+                if is_first and seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
+                    self.next_trial = self.passes + 2
+            if keep is not None:
+                self.leaves = not keep.fresh
+                self.cycle = [seconds]
             outcome = Outcome(counts.changed, counts.decided, 1.0, 1.0, "lloyd")
         self.centers = centers
         self.calm = outcome.changed / data.n
@@ -123,7 +132,7 @@ class Assigner:
         Plain loops know nothing: they serve small data, where a kernel more costs more to compile than a pass, and CPUs
         without vectors.
         """
-        if known is None or simd.lane_width() == 1 or passes.is_small(self.data, len(centers)):
+        if known is None or simd.lane_width() == 1 or is_small(self.data, len(centers)):
             return self.assign(centers, labels, sums)
         self.passes += 1
         self.centers = centers
@@ -137,30 +146,65 @@ class Assigner:
         apart = (LOOK_UP + reads * FETCH) * self.data.n / passes.pass_lanes(self.data, k)
         return apart + reads * MEET * self.dense_seconds < GAIN * self.dense_seconds
 
-    def _postpone(self) -> None:
-        self.wait *= PATIENCE
-        self.next_trial = self.passes + max(1, int(self.wait))
-
-    def _try_out(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums) -> int:
-        """Let some rows try bounds out, and make bounds of all if that was fast; returns how many labels changed."""
+    def _begin(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None) -> int:
+        """Make bounds, if they should pay; returns how many labels changed while that was found out."""
         from .bounded import make_bounds
-        from .kernels.bounds import SCAN
 
+        if self.algorithm == "elkan":
+            if self.leaves or self.centers is not None:
+                self.bounds = make_bounds(self.data, centers)
+        elif self.centers is not None and self.passes >= self.next_trial and TINY <= self.dense_seconds < math.inf:
+            if self.rivals:
+                if self._calmed_down(len(centers)):
+                    self.bounds = make_bounds(self.data, centers)
+            elif self.passes < WAIT and self.dense_seconds < SHORT:
+                self.next_trial = WAIT
+            elif not self.leaves or self.scouted == self.passes - 1:
+                return self._try_out(centers, labels, sums)
+        return 0
+
+    def _keep(self, centers: NDArray[Any]) -> GroupBounds | None:
+        """What the dense pass that comes now should leave bounds in."""
+        from .bounded import GroupBounds
+
+        if self.bounds is not None:
+            assert isinstance(self.bounds, GroupBounds)
+            return self.bounds
+        waits = self.dense_seconds < (SHORT if self.passes + 1 < WAIT else TINY)
+        if self.passes + 1 < self.next_trial or waits:
+            return None
+        if not isinstance(self.scouts, GroupBounds):
+            self.scouts = GroupBounds(self.data, centers, SCOUTS)
+        self.scouted = self.passes
+        return self.scouts
+
+    def _try_out(self, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None) -> int:
+        """Let some rows try bounds out, and make bounds of all if that was fast; returns how many labels changed."""
+        from . import bounded as kinds
+
+        data = self.data
         assert self.centers is not None
+        changed, began = 0, time.perf_counter()
         if self.scouts is None:
-            self.scouts = make_bounds(self.data, self.centers, SCOUTS)
-        self.scouts.fresh = True
-        share = min(1.0, max(1.0, self.data.n / SCAN / SCOUTS) * SCAN / self.data.n)
-        took = []
-        changed = 0
-        # from nothing, which may wait for the compiler; where nothing moves: what any pass costs; and what is asked for
-        for at in (self.centers, self.centers, centers):
-            start = time.perf_counter()
-            changed += self.scouts.assign(self.data, at, labels, sums).changed
-            took.append(time.perf_counter() - start - self.scouts.prepare_seconds)
-        idle, moved = took[1:]
-        if self.scouts.prepare_seconds + idle + max(moved - idle, 0.0) / share < GAIN * self.dense_seconds:
-            self.bounds = make_bounds(self.data, centers)
+            self.scouts = kinds.make_bounds(data, self.centers, SCOUTS)
+        if self.scouted < self.passes - 1:
+            self.scouts.fresh = True
+            changed = self.scouts.assign(data, self.centers, labels, sums).changed
+        loaded, start = kinds.loaded(), time.perf_counter()
+        changed += self.scouts.assign(data, centers, labels, sums).changed
+        took = time.perf_counter() - start
+        if kinds.loaded() > loaded:  # it waited for the compiler: once more
+            self.scouted, self.next_trial = self.passes, self.passes + 1
+            return changed
+        of_rows = min(took, self.scouts.lane_seconds)
+        took += max(of_rows - OVERHEAD, 0.0) / kinds.share_of(data.n, SCOUTS) - of_rows
+        if took < (LEFT_GAIN if self.leaves else GAIN) * self.dense_seconds:
+            if self.leaves and isinstance(self.scouts, kinds.GroupBounds):
+                self.bounds = kinds.GroupBounds(data, centers, order=self.scouts.order)
+            else:
+                self.bounds = kinds.make_bounds(data, centers)
         else:
-            self._postpone()
+            cost = time.perf_counter() - began
+            wait = min(cost / (TRIALS * self.dense_seconds), 8.0)
+            self.next_trial = self.passes + max(2, round(wait if took < HOPELESS * self.dense_seconds else 2.0 * wait))
         return changed

@@ -33,7 +33,8 @@ def near_together(centers: NDArray[Any], unit: int) -> NDArray[np.int32]:
     Any order gives the same labels.
     """
     k = len(centers)
-    points = centers.astype(np.float64)
+    size = np.abs(centers).max()
+    points = (centers / size if size > 0.0 else centers).astype(np.float32)
     order = np.arange(k)
     todo = [(0, k)]
     while todo:
@@ -47,9 +48,9 @@ def near_together(centers: NDArray[Any], unit: int) -> NDArray[np.int32]:
             part = part / size
             part -= part.mean(axis=0)
             direction = part[np.abs(part).max(axis=1).argmax()]
-            for _ in range(4):
-                direction = part.T @ (part @ direction)
-                direction /= max(float(np.abs(direction).max()), 1e-300)
+            for _ in range(3):
+                direction = (part @ direction) @ part
+                direction /= max(float(np.abs(direction).max()), 1e-30)
             order[lo:hi] = order[lo:hi][np.argsort(part @ direction, kind="stable")]
         middle = lo + n_units // 2 * unit
         todo += [(lo, middle), (middle, hi)]
@@ -61,6 +62,22 @@ def rounded_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         near = values.astype(np.float32)
     return np.where(near < values, np.nextafter(near, np.float32(np.inf)), near)
+
+
+def share_of(n: int, spread: int) -> float:
+    """The share of n rows that every spread-th stretch of rows makes."""
+    whole, rest = divmod(n, bounds.SCAN * spread)
+    return (whole * bounds.SCAN + min(rest, bounds.SCAN)) / n
+
+
+def loaded() -> int:
+    """How many versions of the kernels of bounded passes this process has compiled or loaded."""
+    kernels = (
+        parallel_elkan.bounded_parallel, elkan.bounded_lane, parallel_elkan.between_parallel, elkan.between_lane,
+        parallel_elkan.neighbor_parallel, hamerly.neighbor_lane, parallel_elkan.neighbors_parallel,
+        hamerly.neighbors_lane,
+    )  # fmt: skip
+    return sum(len(getattr(kernel, "overloads", ())) for kernel in kernels)
 
 
 class Bounds:
@@ -80,6 +97,8 @@ class Bounds:
         How far a center moved at most, and the fastest of the others, in units of the packed rows (`frame.scale`).
     fresh : bool
         Whether there are no bounds yet.
+    lane_seconds : float
+        What the lanes took of the last pass; the rest of it does not depend on how many rows there are.
     """
 
     def __init__(self, data: Data, centers: NDArray[Any], spread: int) -> None:
@@ -88,22 +107,23 @@ class Bounds:
         self.centers = centers.copy()
         self.fresh = True
         self.frame: Frame | None = None
-        self.prepare_seconds = 0.0
+        self.lane_seconds = 0.0
 
     def assign(self, data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None) -> Outcome:
         """As passes.assign: labels (n,) int32 INOUT, none of them -1."""
         k, d = centers.shape
         n_lanes = passes.pass_lanes(data, k) if sums is None else sums.touched.shape[0]
-        start = time.perf_counter()
         self._prepare(data, centers, n_lanes)
-        self.prepare_seconds = time.perf_counter() - start
+        self.lane_seconds = 0.0
         counts = np.zeros((n_lanes, 5), np.int64)
         update = sums is not None and not sums.owned
         private = (*passes.lane_buffers(sums, n_lanes), counts)
         for lo, hi, rows in data.ranges(d * (k + 16.0)):
             weights, part = data.weights_of(lo, hi), labels[lo:hi]
             before = part.copy() if sums is not None and sums.owned else None
+            start = time.perf_counter()
             self._share(n_lanes, rows, lo, hi, weights, (part, update, data.grid.scale), private)
+            self.lane_seconds += time.perf_counter() - start
             if sums is None:
                 continue
             if before is not None:
@@ -116,10 +136,14 @@ class Bounds:
         read = total[bounds.READ] / data.n
         return Outcome(total[lloyd.CHANGED], total[lloyd.DECIDED], evaluated, read, "elkan")
 
+    @staticmethod
+    def _frame(data: Data, centers: NDArray[Any]) -> Frame:
+        dtype = data.points.direct.dtype if data.points.direct is not None else data.points.center_dtype
+        return Frame(data, centers, dtype.itemsize <= 2 or dtype == np.float32)
+
     def _prepare(self, data: Data, centers: NDArray[Any], n_lanes: int) -> None:
         """Pack the centers, and find how far they moved and how far apart they are."""
-        dtype = data.points.direct.dtype if data.points.direct is not None else data.points.center_dtype
-        frame = Frame(data, centers, dtype.itemsize <= 2 or dtype == np.float32)
+        frame = self._frame(data, centers)
         if self.frame is not None and frame.scale != self.frame.scale:
             self.fresh = True
         self.frame = frame
@@ -170,7 +194,9 @@ class GroupBounds(Bounds):
         Centers in the order of their groups, `size` of them each.
     """
 
-    def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
+    def __init__(
+        self, data: Data, centers: NDArray[Any], spread: int = 1, order: NDArray[np.int32] | None = None
+    ) -> None:
         super().__init__(data, centers, spread)
         self.upper, self.least = np.empty((2, data.n), np.float32)
         k, d = centers.shape
@@ -178,7 +204,7 @@ class GroupBounds(Bounds):
         self.span = -(-n_blocks // max(1, d // SHARE))
         self.size = self.span * blocks.BLOCK
         self.n_groups = -(-n_blocks // self.span)
-        self.order = near_together(centers, self.size)
+        self.order = near_together(centers, self.size) if order is None else order
         self.places = np.empty(k, np.int32)
         self.places[self.order] = np.arange(k, dtype=np.int32)
         self.stride = -(-self.n_groups // self.width) * self.width
@@ -186,6 +212,20 @@ class GroupBounds(Bounds):
         self.drift = np.zeros(self.stride, np.float32)
         self.between, self.half = np.empty(k * self.stride, np.float32), np.empty(k, np.float32)
         self.stale = self.typical = 0.0  # how far a center can have moved since those were taken; the median of `half`
+
+    def begin(self, data: Data, centers: NDArray[Any]) -> None:
+        """A dense pass, at these centers, is about to write all bounds: see passes.assign."""
+        self.fresh = True
+        self.frame = self._frame(data, centers)
+        self._pack(centers)
+        self.centers = centers.copy()
+
+    def end(self, scales: set[float]) -> None:
+        """It has, if rows were packed in units of one scale alone; distances between centers are yet to be taken."""
+        assert self.frame is not None
+        self.fresh = scales != {self.frame.scale}
+        self.drift[:] = 0.0
+        self.stale = math.inf
 
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         k, d = centers.shape

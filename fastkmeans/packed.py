@@ -60,9 +60,9 @@ class Frame:
 
 
 class Packed:
-    """Centers in the forms the kernels want."""
+    """Centers in the forms the kernels want; order: in which, where the integer filter serves, or None."""
 
-    def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
+    def __init__(self, data: Data, centers: NDArray[Any], single: bool, order: NDArray[np.int32] | None = None) -> None:
         k, d = centers.shape
         self.orientation = "plain" if is_small(data, k) else lloyd.orientation(d, k, data.filters)
         if self.orientation == "plane":
@@ -81,8 +81,12 @@ class Packed:
         self.tiles = np.zeros(-(-k // 8) * d * 8, np.float32) if by_points else NO_TILES
         self.halves = np.empty(-(-(k + features.EACH) // 16) * 16, np.float32)  # enough for all forms
         self.norms = np.empty(k)
+        flags = duplicates(centers)
+        self.in_order = order is not None and self.orientation == "integers" and not flags.any()
+        if self.in_order:  # equal centers have bounds too, but no values
+            centers = centers[order]
         self.largest = lloyd.pack_centers(
-            centers, duplicates(centers), self.frame.scale, self.frame.shift.astype(np.float64), self.width,
+            centers, flags, self.frame.scale, self.frame.shift.astype(np.float64), self.width,
             self.groups, self.tiles, self.halves, self.norms,
         )  # fmt: skip
         if self.orientation == "features":

@@ -7,7 +7,8 @@ comes in.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from . import sparse_passes, threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
 from .kernels import canonical, exact, features, filtered, lloyd, parallel, parallel_pairs, plane, simd
-from .packed import Packed, duplicates, is_small
+from .packed import NO_TILES, Packed, duplicates, is_small
 
 NO_CENTERS = np.empty((0, 0))
 NO_VALUES = np.empty(0)
@@ -60,6 +61,25 @@ class Outcome(NamedTuple):
     evaluated: float
     read: float
     algorithm: str
+
+
+class Keep(Protocol):
+    """Bounds that a dense pass can leave behind: see bounded.GroupBounds."""
+
+    spread: int
+    span: int
+    order: NDArray[np.int32]
+    places: NDArray[np.int32]
+    norms: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    least: NDArray[np.float32]
+    lower: NDArray[np.float32]
+
+    def begin(self, data: Data, centers: NDArray[Any]) -> None:
+        """Prepare for the bounds of these centers."""
+
+    def end(self, scales: set[float]) -> None:
+        """Believe in them, if all were written, and in units of that scale alone."""
 
 
 def carry_digits(sums: NDArray[np.int64]) -> None:
@@ -175,11 +195,12 @@ def assign(
     labels: NDArray[np.int32],
     sums: Sums | None = None,
     measure: Measure | None = None,
+    keep: Keep | None = None,
 ) -> Counts:
     """Label every row with its nearest center, and move the rows whose label changed between the sums.
 
     labels (n,) int32 INOUT: -1 where a row has none yet.  measure: filled, unless plain loops or the kernel for two
-    centers serve this pass, or rows are compressed.
+    centers serve this pass, or rows are compressed.  keep: bounds, which are filled if the integer filter serves.
     """
     k, d = centers.shape
     n_lanes = pass_lanes(data, k) if sums is None else sums.touched.shape[0]
@@ -192,10 +213,13 @@ def assign(
     largest_sq = np.zeros((n_lanes, 1))
     update = sums is not None and not sums.owned
     private = (*lane_buffers(sums, n_lanes), counts)
+    scales: set[float] = set()  # of the ranges of rows, infinity where bounds were not kept
+    if keep is not None:
+        keep.begin(data, centers)
     for lo, hi, rows in data.ranges(d * (k + 16.0)):
         single = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
         if single not in packed:
-            packed[single] = Packed(data, centers, single)
+            packed[single] = Packed(data, centers, single, None if keep is None else keep.order)
         p = packed[single]
         weights, part = data.weights_of(lo, hi), labels[lo:hi]
         before = part.copy() if sums is not None and sums.owned else None
@@ -213,21 +237,27 @@ def assign(
         else:
             f = p.frame
             scale = f.dtype.type(f.scale)
-            bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped, k)
+            bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped)
             width = simd.lanes(p.width)
             if p.orientation == "integers":
                 integers = (p.integers, np.float32(p.unit), p.residual, p.rows)
-                follows = (ahead(rows, 1)[0], ahead(rows, d)[1])
-                shared = (width, *head, scale, f.shift, *integers, *bounds, patience(d, k), *follows, *taken, *tail)
+                follows = (patience(d, k), ahead(rows, 1)[0], ahead(rows, d)[1])
+                kept = kept_bounds(keep if p.in_order else None, k, lo, hi)
+                shared = (width, *head, scale, f.shift, *integers, *bounds, *kept[:2], k, *follows, *kept[2:], *taken)
+                shared = (*shared, *tail)
                 threads.share(
                     n_lanes, parallel.filtered_parallel, filtered.filtered_lane, shared, (*private, largest_sq)
                 )
+                scales.add(f.scale if p.in_order else math.inf)
                 if head[-1][0] < len(rows):  # too much was left in doubt: the rest of the rows without the filter
                     data.filters = False
-                    p.orientation = "centers"
+                    p = packed[single] = Packed(data, centers, single)
+                    bounds = (p.halves, p.norms, p.largest, f.cutoff(p.largest), f.error, p.grouped)
+            if p.orientation != "integers":
+                scales.add(math.inf)
             if p.orientation == "features":
                 block = max(8, min(512, (1 << 19) // (4 * d)) // 8 * 8)
-                shared = (width, *head, scale, f.shift, p.minus, p.rows.reshape(-1), *bounds, block, *taken, *tail)
+                shared = (width, *head, scale, f.shift, p.minus, p.rows.reshape(-1), *bounds, k, block, *taken, *tail)
                 threads.share(
                     n_lanes, parallel_pairs.features_parallel, features.features_lane, shared, (*private, largest_sq)
                 )
@@ -241,6 +271,7 @@ def assign(
                     p.groups,
                     p.tiles,
                     *bounds,
+                    k,
                     *ahead(rows, points),
                     *taken,
                     *tail,
@@ -248,15 +279,27 @@ def assign(
                 threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, (*private, largest_sq))
             elif p.orientation == "centers":
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
-                shared = (width, *head, scale, f.shift, p.groups, *bounds, tiles, *ahead(rows, 6), *taken, *tail)
+                shared = (width, *head, scale, f.shift, p.groups, *bounds, k, tiles, *ahead(rows, 6), *taken, *tail)
                 threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, (*private, largest_sq))
         if sums is not None:
             if before is not None:
                 sums.move_owned(data, rows, before, part, weights)
             sums.settle()
+    if keep is not None and scales:
+        keep.end(scales)
     if measure is not None and not any(p.orientation in ("plain", "plane") for p in packed.values()):
         measure.largest = float(largest_sq.max())
     return _counted(counts)
+
+
+def kept_bounds(keep: Keep | None, k: int, lo: int, hi: int) -> tuple[Any, ...]:
+    """How the filter has the order of centers, and where it leaves bounds of the rows lo..hi, if it does."""
+    if keep is None:
+        order = np.arange(k, dtype=np.int32)
+        return (order, order, 0, 1, *[NO_TILES] * 4)
+    n_groups = len(keep.norms)
+    lower = keep.lower[lo * n_groups : hi * n_groups]
+    return (keep.order, keep.places, keep.spread, keep.span, keep.norms, keep.upper[lo:hi], keep.least[lo:hi], lower)
 
 
 def _counted(counts: NDArray[np.int64]) -> Counts:

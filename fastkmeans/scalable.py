@@ -22,6 +22,7 @@ from .data import Data, new_counter
 from .draws import Stream
 from .kernels import gains as kernels
 from .kernels import parallel_seeding, philox
+from .packed import Packed
 from .potentials import Frozen
 
 ROUNDS = 5
@@ -58,7 +59,7 @@ class Candidates:
         if data.points.sparse is not None:
             passes.assign(data, centers, labels)
             measure.values, _ = passes.own_distances(data, centers, labels)
-        elif passes.Packed(data, centers, False).orientation not in ("plain", "plane"):
+        elif Packed(data, centers, False).orientation not in ("plain", "plane"):
             passes.assign(data, centers, labels, measure=measure)
         if labels[0] >= 0:
             nearer = measure.values < self.nearest_sq

@@ -13,7 +13,7 @@ import numpy as np
 import oracle
 import pytest
 
-from fastkmeans import KMeans, assigner, bounded, data, passes, points, solver
+from fastkmeans import KMeans, assigner, bounded, data, packed, passes, points, solver
 from fastkmeans.kernels import blocks, bounds, lloyd, simd
 
 pytestmark = pytest.mark.skipif(simd.lane_width() == 1, reason="plain loops keep no bounds")
@@ -24,7 +24,7 @@ SOME = ["blobs", "uniform32", "duplicates", "plane lattice", "offset32", "two sc
 @pytest.fixture(autouse=True, scope="module")
 def vector_kernels():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        patch.setattr(packed, "PLAIN_WORK", 0.0)
         yield
 
 
@@ -185,6 +185,8 @@ def check_bounds(kept, X, C, labels, rows=slice(None)):
         for g in range(kept.n_groups):
             members = kept.order[g * kept.size : min((g + 1) * kept.size, k)]
             assert (lower[:, g] * within <= others[:, members].min(axis=1)).all()
+        if np.isinf(kept.stale):  # distances between centers are yet to be taken
+            return
         between = kept.between.reshape(k, -1).astype(np.float64)
         apart = true_distances(C, C) * np.longdouble(kept.frame.scale)
         np.fill_diagonal(apart, np.inf)
@@ -280,6 +282,69 @@ def test_bounds_hold_when_one_center_creeps(kind):
     follow(X, start, 12, creep)
 
 
+KEPT = [name for name in SOME if name not in ("duplicates", "plane lattice")] + ["k=17", "d=129", "1e30 f32", "uniform"]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_bounds_that_a_dense_pass_leaves_hold(name, monkeypatch):
+    """The integer filter's values bound all distances, with groups of one block and of several."""
+    X, C = matrix.dataset(name).X, matrix.start(name, "ulp")
+    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 0)
+    for share in (2, 10**6):
+        monkeypatch.setattr(bounded, "SHARE", share)
+        follow_kept(X, C)
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize(("d", "k"), [(48, 130), (70, 300), (200, 49)])
+def test_bounds_that_a_dense_pass_leaves_hold_at_any_width(d, k, width):
+    if width == 16 and simd.native_lanes() < 16 and simd.native_lanes() != 8:
+        pytest.skip("needs the vector units of x86-64")
+    rng = np.random.default_rng(d)
+    X = (rng.normal(size=(30, d)))[rng.integers(0, 30, 1801)] + rng.normal(size=(1801, d))
+    X = X.astype(np.float32)
+    with simd.force_lanes(width):
+        follow_kept(X, X[:k])
+        follow_kept(X, X[:k], spread=3)
+
+
+def follow_kept(X, C, spread=1):
+    """A dense pass that leaves bounds, and bounded passes after it."""
+    table = data.Data(points.as_points(X), None, None)
+    C = C.astype(table.points.center_dtype)
+    k = len(C)
+    labels, expected = np.full((2, table.n), -1, np.int32)
+    sums, means = passes.Sums(table, k, passes.pass_lanes(table, k)), np.zeros(C.shape)
+    rows = np.arange(table.n) // bounds.SCAN % spread == 0
+    with lloyd.force_orientation("integers"):
+        kept = bounded.make_bounds(table, C, spread)
+        passes.assign(table, C, expected)
+        passes.assign(table, C, labels, sums, keep=kept)
+        np.testing.assert_array_equal(labels, expected)
+        if not kept.fresh:
+            check_bounds(kept, X, C, labels, rows)
+    for _ in range(3):
+        C = passes.update_centers(table, sums, C, means)
+        passes.assign(table, C, expected)
+        kept.assign(table, C, labels, sums)
+        np.testing.assert_array_equal(labels[rows], expected[rows])
+        check_bounds(kept, X, C, labels, rows)
+        passes.assign(table, C, labels, sums)
+    return kept
+
+
+def test_a_dense_pass_leaves_bounds_where_it_can():
+    """Neither where centers are equal, nor without the filter."""
+    X = np.random.default_rng(2).normal(size=(901, 50)).astype(np.float32)
+    labels = np.full(len(X), -1, np.int32)
+    for name, C in (("integers", X[:60]), ("centers", X[:60]), ("integers", np.concatenate([X[:60], X[:1]]))):
+        table = data.Data(points.as_points(X), None, 1)
+        kept = bounded.make_bounds(table, C)
+        with lloyd.force_orientation(name):
+            passes.assign(table, C, labels, keep=kept)
+        assert kept.fresh == (name == "centers" or len(C) > 60)
+
+
 def test_bounds_of_scouts_hold(kind):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(5 * bounds.SCAN + 77, 7)).astype(np.float32)
@@ -351,16 +416,19 @@ class Clock:
     """Stands in for the time module: every pass takes what it is told to."""
 
     def __init__(self, monkeypatch, dense, bounded_):
-        self.now = 0.0
+        self.now, self.age = 0.0, 0  # age: bounded passes of all rows since the last dense one
         dense_assign, bounded_assign = passes.assign, bounded.Bounds.assign
 
         def slow_dense(*arguments, **more):
             self.now += dense
+            self.age = 0
             return dense_assign(*arguments, **more)
 
         def slow_bounded(kept, *arguments, **more):
             outcome = bounded_assign(kept, *arguments, **more)
-            self.now += bounded_(kept) if callable(bounded_) else bounded_
+            self.age += kept.spread == 1
+            kept.lane_seconds = bounded_(kept) if callable(bounded_) else bounded_
+            self.now += kept.lane_seconds
             return outcome
 
         monkeypatch.setattr(passes, "assign", slow_dense)
@@ -412,11 +480,30 @@ def test_auto_waits_where_passes_are_short(monkeypatch, scouts):
 
 
 def test_auto_goes_back(monkeypatch, scouts):
-    """Bounds that turn out slower than the dense pass are given up, and tried again later, ever more rarely."""
+    """Bounds that turn out slower than the dense pass are given up, and tried again later."""
     X = np.random.default_rng(0).normal(size=(3001, 4)).astype(np.float32)
     Clock(monkeypatch, 1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)
     chosen = algorithms(fit(X, X[:9], max_iter=40, algorithm="auto"))
-    assert chosen.startswith("leeeleeelleeelll")
+    assert chosen.startswith(("leee" + "l" * 5 + "eee" + "l" * 5) + "eee")
+
+
+def test_auto_has_bounds_left_anew_when_they_wear_out(monkeypatch):
+    """When a pass takes longer than all since the last that left bounds, on average; gives them up if that is slow.
+
+    The scouts' bounds come from the first pass, those of all rows from the second.
+    """
+    X = np.random.default_rng(0).normal(size=(3001, 60)).astype(np.float32)
+    with lloyd.force_orientation("integers"):
+        fit(X, X[:20], max_iter=3, algorithm="elkan")  # a trial that waits for the compiler is repeated
+        clock = Clock(monkeypatch, 1.0, lambda kept: 0.01 if kept.spread > 1 else 0.3 * clock.age)
+        assert algorithms(fit(X, X[:20], max_iter=14, algorithm="auto")) == "ll" + "eeel" * 3
+        Clock(monkeypatch, 1.0, lambda kept: 0.01 if kept.spread > 1 else 1.5)
+        assert algorithms(fit(X, X[:20], max_iter=10, algorithm="auto")) == "lle" + "l" * 6 + "e"
+        assert algorithms(fit(X, X[:20], max_iter=5, algorithm="elkan")) == "leeee"
+    with lloyd.force_orientation("centers"):  # which leaves no bounds
+        Clock(monkeypatch, 1.0, lambda kept: 0.01)
+        assert algorithms(fit(X, X[:20], max_iter=5, algorithm="auto")) == "leeee"
+        assert algorithms(fit(X, X[:20], max_iter=5, algorithm="elkan")) == "leeee"
 
 
 def test_auto_begins_when_few_labels_change(monkeypatch):
@@ -438,9 +525,11 @@ def test_auto_begins_when_few_labels_change(monkeypatch):
     assert again < 0 or changed[again] <= 0.5 * changed[first + 3]
 
 
-def test_trials_leave_the_result_alone(monkeypatch, scouts):
-    X = np.random.default_rng(5).normal(size=(9001, 6)).astype(np.float32)
+@pytest.mark.parametrize("d", [6, 60])
+def test_trials_leave_the_result_alone(monkeypatch, scouts, d):
+    X = np.random.default_rng(5).normal(size=(9001, d)).astype(np.float32)
     expected = fit(X, X[:30], algorithm="lloyd")
+    monkeypatch.setattr(lloyd, "FILTER_WORK", 0)
     for dense, bounded_ in ((1.0, 9.0), (1.0, lambda kept: 0.01), (1.0, lambda kept: 0.01 if kept.spread > 1 else 2.0)):
         with pytest.MonkeyPatch.context() as patch:
             Clock(patch, dense, bounded_)
@@ -454,7 +543,7 @@ def test_what_stays_dense(monkeypatch):
     assert algorithms(fit(X, X[:9], max_iter=5, algorithm="lloyd")) == "lllll"
     with simd.force_lanes(1):
         assert algorithms(fit(X, X[:9], max_iter=5, algorithm="elkan")) == "lllll"
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     assert algorithms(fit(X, X[:9], max_iter=5, algorithm="elkan")) == "lllll"
 
 

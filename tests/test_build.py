@@ -27,7 +27,7 @@ from fastkmeans import (
     BisectingKMeans,
     KMeans,
     bounded,
-    passes,
+    packed,
     plusplus,
     silhouette,
     simplified_silhouette,
@@ -91,8 +91,13 @@ def workload(n_threads, dtype="f4"):
         for value in values:
             sha.update(np.ascontiguousarray(value).tobytes())
 
-    for width, orientation, d in ((1, None, 3), (WIDTH, "points", 3), (WIDTH, "centers", 70), (WIDTH, "integers", 70),
-                                  (WIDTH, "features", 70)):
+    for width, orientation, d in (
+        (1, None, 3),
+        (WIDTH, "points", 3),
+        (WIDTH, "centers", 70),
+        (WIDTH, "integers", 70),
+        (WIDTH, "features", 70),
+    ):
         n = 500
         X = (rng.normal(size=(n, d)) + rng.integers(3, 6, (n, 1))).astype(dtype)
         X[::9] = X[0] / 2 + X[1] / 2  # doubtful for two of the clusters

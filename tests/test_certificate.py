@@ -10,7 +10,7 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import passes
+from fastkmeans import packed, passes
 from fastkmeans.data import Data
 from fastkmeans.kernels import lloyd, simd
 from fastkmeans.kernels.jit import kernel
@@ -40,12 +40,12 @@ class Verdicts:
         n, k = len(X), len(centers)
         data = Data(as_points(X), None, 1)
         with simd.force_lanes(WIDTH), lloyd.force_orientation("centers"):  # two centers would need no certificate
-            packed = passes.Packed(data, centers, X.dtype == np.float32)
-        frame = packed.frame
+            centers_packed = packed.Packed(data, centers, X.dtype == np.float32)
+        frame = centers_packed.frame
         n_groups = -(-k // WIDTH)
         values, squares = np.empty((n, n_groups * WIDTH), np.float32), np.empty(n, np.float32)
         fast_rows(
-            simd.lanes(WIDTH), X, frame.dtype.type(frame.scale), frame.shift, packed.groups, packed.halves, n_groups,
+            simd.lanes(WIDTH), X, frame.dtype.type(frame.scale), frame.shift, centers_packed.groups, centers_packed.halves, n_groups,
             values, squares,
         )  # fmt: skip
         self.values = values[:, :k].astype(np.float64)
@@ -53,7 +53,7 @@ class Verdicts:
         two = np.sort(np.concatenate([values, np.full((n, 1), -np.inf, np.float32)], axis=1), axis=1)[:, -2:]
         v2, v1 = np.ascontiguousarray(two.T)
         doubtful, unsure = np.empty(n + 1, np.int32), np.empty(n, np.uint8)
-        count = lloyd.certify(v1, v2, squares, n, frame.cutoff(packed.largest), unsure, doubtful)
+        count = lloyd.certify(v1, v2, squares, n, frame.cutoff(centers_packed.largest), unsure, doubtful)
         self.certified = np.ones(n, bool)  # by the cheap bound
         self.certified[doubtful[:count]] = False
         self.allowed = np.array(
@@ -128,7 +128,7 @@ def test_what_passes_is_the_canonical_argmin(problem):
 
 
 @hypothesis.settings(max_examples=150)
-@hypothesis.given(problems(), st.sampled_from(["points", "centers", "integers"]))
+@hypothesis.given(problems(), st.sampled_from(["points", "centers", "integers", "features"]))
 def test_passes_find_the_canonical_argmin(problem, orientation):
     """All of it together, however many rows are in doubt."""
     X, centers = problem

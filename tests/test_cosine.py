@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_sparse import assert_same_fit, csr, fit
 
-from fastkmeans import KMeans, MiniBatchKMeans, diagnose, passes
+from fastkmeans import KMeans, MiniBatchKMeans, diagnose, packed
 from fastkmeans.models import Model, load_model, save_model
 
 SOME = ["blobs", "digits32", "duplicates", "sparse rows", "two scales", "outlier", "heavy tails", "integers", "1e-310"]
@@ -56,7 +56,7 @@ def spherical(X, start, n_iter):
 
 @pytest.fixture(params=["vectors", "plain loops"])
 def kernels(request, monkeypatch):
-    monkeypatch.setattr(passes, "PLAIN_WORK", 0.0 if request.param == "vectors" else np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", 0.0 if request.param == "vectors" else np.inf)
 
 
 def sparse_like(dtype):
@@ -142,7 +142,7 @@ def test_lengths_of_rows_do_not_matter(form):
 
 
 def test_any_layout_and_algorithm(monkeypatch):
-    monkeypatch.setattr(passes, "PLAIN_WORK", 0.0)
+    monkeypatch.setattr(packed, "PLAIN_WORK", 0.0)
     X, k = matrix.dataset("digits")
     before = X.tobytes()
     model = fit(X, k, matrix.start("digits", "rows"), metric="cosine")

@@ -19,7 +19,7 @@ import oracle
 import pytest
 
 import fastkmeans
-from fastkmeans import KMeans, data, passes, threads
+from fastkmeans import KMeans, data, packed, threads
 from fastkmeans.kernels import lloyd, simd
 
 # name -> rows, features, clusters, dtype, init, weighted
@@ -82,7 +82,7 @@ def digests(names, n_threads=None, algorithm="lloyd"):
 def vector_kernels():
     """Small jobs run plain loops by default; here all run the vector kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        patch.setattr(packed, "PLAIN_WORK", 0.0)
         yield
 
 
@@ -174,7 +174,7 @@ def test_storages(expected, storage, name, tmp_path):
 
 def test_plain_loops(expected, monkeypatch):
     """What small jobs run by default."""
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     names = ["few features", "many features", "many clusters", "lattice", "seeded weighted"]
     assert digests(names) == {name: expected[name] for name in names}
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastkmeans import KMeans, passes
+from fastkmeans import KMeans, packed
 from fastkmeans.kernels import lloyd, simd
 
 SOME = [
@@ -34,7 +34,7 @@ SOME = [
 def vector_kernels():
     """Small jobs run plain loops by default; the matrix is small, and is here to try the vector kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        patch.setattr(packed, "PLAIN_WORK", 0.0)
         yield
 
 
@@ -134,7 +134,7 @@ def test_tolerance_is_compared_exactly(name):
 @pytest.mark.parametrize("name", [*SOME, "line lattice", "cube lattice", "digits32", "k=1", "k=33", "d=1000"])
 def test_plain_loops(name, monkeypatch):
     """The form that small jobs run."""
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     X = matrix.dataset(name).X
     for start in ("rows", "ulp", "far"):
         check_every_pass(X, matrix.start(name, start), passes=(1, 300))
@@ -144,7 +144,7 @@ def test_plain_loops(name, monkeypatch):
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 @pytest.mark.parametrize("name", [*SOME, "cube lattice", "k=33"])
 def test_plain_loops_seeded(name, init, monkeypatch):
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     X, k = matrix.dataset(name)
     assert_equals_oracle(fit(X, k, init, random_state=2), oracle.kmeans(X, k, init, seed=2))
 
@@ -160,7 +160,7 @@ def test_the_matrix_tries_the_vector_kernels(name, monkeypatch):
     X, k = matrix.dataset(name)
     monkeypatch.setattr(lloyd, "plain_lane", refuse)
     fit(X, k, X[:k], max_iter=1)
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     with pytest.raises(AssertionError, match="plain loops ran"):
         fit(X, k, X[:k], max_iter=1)
 
@@ -324,21 +324,21 @@ def test_dtypes_holding_the_same_values(shape, monkeypatch):
     expected = {c: oracle.lloyd(values, start, dtype=c, tol=0.0) for c in (np.float32, np.float64)}
     for dtype in "f4 f2 u1 i1 u2 i2 f8 i4 u4 i8 u8 g".split():
         # the vector kernels take seconds to compile for a dtype: not for all of them
-        monkeypatch.setattr(passes, "PLAIN_WORK", 0.0 if dtype in ("f4", "f2", "u1", "f8") else np.inf)
+        monkeypatch.setattr(packed, "PLAIN_WORK", 0.0 if dtype in ("f4", "f2", "u1", "f8") else np.inf)
         model = fit(values.astype(dtype), k, start, tol=0.0)
         assert_equals_oracle(model, expected[oracle.center_dtype(dtype).type])
-        monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+        monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
         for other in ("f4", "f8", "u1", "i8", "f2"):
             np.testing.assert_array_equal(model.predict(values.astype(other)), model.labels_)
     seeded = {c: oracle.kmeans(values, k, seed=1, dtype=c) for c in (np.float32, np.float64)}
     for dtype in "f4 f2 u1 f8 i8".split():
-        monkeypatch.setattr(passes, "PLAIN_WORK", 0.0 if dtype in ("f4", "f2", "f8") else np.inf)
+        monkeypatch.setattr(packed, "PLAIN_WORK", 0.0 if dtype in ("f4", "f2", "f8") else np.inf)
         model = fit(values.astype(dtype), k, "k-means++", random_state=1)
         assert_equals_oracle(model, seeded[oracle.center_dtype(dtype).type])
 
 
 def test_booleans(monkeypatch):
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     X = np.random.default_rng(4).random((90, 7)) < 0.4
     assert_equals_oracle(fit(X, 5, X[:5].astype(float), tol=0.0), oracle.lloyd(X, X[:5], dtype=np.float32, tol=0.0))
 

@@ -10,7 +10,7 @@ import pytest
 import test_kernels
 from test_kernels import CHUNK, GUARD, ROWS, WIDTHS, Guarded, assert_same_bits, fma32, problem, tile_of
 
-from fastkmeans import passes
+from fastkmeans import packed, passes
 from fastkmeans.data import Data
 from fastkmeans.kernels import filtered, integer, lloyd, simd
 from fastkmeans.kernels.jit import kernel
@@ -242,8 +242,8 @@ def test_easy_rows_need_no_comparison():
     centers = rng.normal(size=(100, 64)).astype(np.float32)
     X = (centers[rng.integers(100, size=2000)] + 0.1 * rng.normal(size=(2000, 64))).astype(np.float32)
     data = Data(as_points(X), None, 1)
-    packed = passes.Packed(data, centers, True)
-    assert packed.orientation == "integers"
+    found = packed.Packed(data, centers, True)
+    assert found.orientation == "integers"
     labels = np.full(len(X), -1, np.int32)
     assert passes.assign(data, centers, labels).refined < 20
     np.testing.assert_array_equal(labels, oracle.assign(X, centers))

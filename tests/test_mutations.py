@@ -72,6 +72,12 @@ MUTATIONS = {
         "margin += np.float32(0.0)",
         "test_rows_as_start[many wide clusters f64]",
     ),
+    "forget what sixteen bits take from a bound": Mutation(
+        "kernels/filtered.py",
+        "first -= np.float32(2.05) * ((length + rest) * rest_norm + np.float32(UNDERFLOW))",
+        "rest = np.float32(0.0)",
+        "test_bounded.py::test_bounds_that_a_dense_pass_leaves_hold[uniform]",
+    ),
     "let the nearest of the estimates win": Mutation(
         "kernels/filtered.py",
         "if close > 1:",

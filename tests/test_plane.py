@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastkmeans import KMeans, passes
+from fastkmeans import KMeans, packed, passes
 from fastkmeans.data import Data
 from fastkmeans.kernels import lloyd, simd
 from fastkmeans.points import as_points
@@ -51,7 +51,7 @@ def test_sides_are_canonical(name, weighted):
     data = Data(as_points(X), weights, 1)
     labels = np.full(data.n, -1, np.int32)
     with simd.force_lanes(simd.native_lanes() if simd.native_lanes() > 1 else 4), lloyd.force_orientation("plane"):
-        assert passes.Packed(data, centers, False).orientation == "plane"
+        assert packed.Packed(data, centers, False).orientation == "plane"
         counts = passes.assign(data, centers, labels)
     assert_array_equal(labels, canonical_labels(X, centers))
     if name in ("lattice with ties", "on the plane", "equal centers"):

@@ -7,7 +7,7 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import brief, data, distance_table, passes, plusplus, seeding, threads, visits
+from fastkmeans import brief, data, distance_table, packed, plusplus, seeding, threads, visits
 from fastkmeans.draws import Stream
 from fastkmeans.kernels import fast_gains, mapped, simd, visit
 from fastkmeans.kernels import seeding as draws
@@ -21,7 +21,7 @@ PLAIN_WORK = packed.PLAIN_WORK
 def vector_kernels():
     """Small jobs run plain loops by default."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        patch.setattr(packed, "PLAIN_WORK", 0.0)
         yield
 
 
@@ -163,7 +163,7 @@ def test_little_data_is_seeded_in_numpy_all_the_same(name, monkeypatch):
     X, k = matrix.dataset(name)
     source = prepared(X, None)
     assert not brief.serves(source, k)  # kernels do, as everywhere in this file
-    monkeypatch.setattr(passes, "PLAIN_WORK", PLAIN_WORK)
+    monkeypatch.setattr(packed, "PLAIN_WORK", PLAIN_WORK)
     assert brief.serves(source, k) and not brief.serves(prepared(X, np.arange(len(X))), k)
     for seed in range(4):
         results = []
@@ -199,7 +199,7 @@ def exact_chances(X, W, k, n_trials):
 @pytest.mark.parametrize("n_trials", [1, 2])
 def test_distribution(n_trials, monkeypatch):
     """Frequencies of whole choices against exact chances; proposals are refused often enough to matter."""
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     X = np.array([[0.0, 0.0], [1.0, 0.5], [4.0, 0.0], [4.0, 3.5], [0.0, 7.0]])
     W = np.array([1, 2, 1, 0, 3])
     chances = exact_chances(X, W, 3, n_trials)

@@ -23,6 +23,7 @@ from fastkmeans import (
     choose_k,
     diagnose,
     kmeans_plusplus,
+    packed,
     passes,
     scalable,
     silhouette,
@@ -40,7 +41,7 @@ FITTED = ("cluster_centers_", "labels_", "cluster_weights_")
 
 @pytest.fixture(autouse=True)
 def vector_kernels(monkeypatch):
-    monkeypatch.setattr(passes, "PLAIN_WORK", 0.0)
+    monkeypatch.setattr(packed, "PLAIN_WORK", 0.0)
 
 
 class Duck:
@@ -117,7 +118,7 @@ def test_weights(name, weighting):
 
 @pytest.mark.parametrize("name", SOME)
 def test_plain_loops(name, monkeypatch):
-    monkeypatch.setattr(passes, "PLAIN_WORK", np.inf)
+    monkeypatch.setattr(packed, "PLAIN_WORK", np.inf)
     X, k = matrix.dataset(name)
     for start in ("rows", "ulp"):
         check(X, k, matrix.start(name, start))

@@ -14,7 +14,7 @@ from fastkmeans import (
     data,
     exceptions,
     kmeans_plusplus,
-    passes,
+    packed,
     plusplus,
     points,
     scalable,
@@ -31,7 +31,7 @@ WIDTH = max(4, simd.native_lanes())
 def vector_kernels():
     """Small jobs run plain loops by default."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "PLAIN_WORK", 0.0)
+        patch.setattr(packed, "PLAIN_WORK", 0.0)
         yield
 
 

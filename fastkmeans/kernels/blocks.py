@@ -283,3 +283,58 @@ def test_groups(typingctx, width, lower, l0, drift, between, b0, n_vectors, uppe
 
     i8, f4 = types.int64, types.float32
     return f4(width, lower, i8, drift, between, i8, i8, f4, f4, masks, i8), codegen
+
+
+@intrinsic
+def block_tops(typingctx, width, values, v0, tops):
+    """The largest of every BLOCK values from v0 on, as many as `tops` holds: a multiple of w; float32."""
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        pv, pt = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 3))
+        pv = simd.at(b, pv, args[2])
+        count = b.extract_value(context.make_array(signature.args[3])(context, b, args[3]).shape, 0)
+        with Loop(b, _int(0), count, _int(w), []) as loop:
+            first = simd.at(b, pv, b.mul(loop.i, _int(BLOCK)))
+            blocks = []
+            for block in range(w):
+                top = simd.load(b, simd.at(b, first, block * BLOCK), vtype)
+                for v in range(w, BLOCK, w):
+                    top = simd.maximum(b, top, simd.load(b, simd.at(b, first, block * BLOCK + v), vtype))
+                blocks.append(top)
+            simd.store(b, simd.fold_rows(b, blocks, simd.maximum), simd.at(b, pt, loop.i))
+            loop.next([])
+        return context.get_dummy_value()
+
+    return types.void(width, values, types.int64, tops), codegen
+
+
+@intrinsic
+def bounds_of_tops(typingctx, width, tops, norms, start, factor, product, out):
+    """bounds.lower_by_product of every group, from the largest of its fast values; returns the least of them.
+
+    tops, norms (a multiple of w,) float32, start, factor: of the row, product: products[0] IN; out float32 OUT.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        pt, pn, po = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 2, 6))
+        count = b.extract_value(context.make_array(signature.args[1])(context, b, args[1]).shape, 0)
+        start, factor = simd.splat(b, args[3], w), simd.splat(b, args[4], w)
+        of_squares = simd.splat(b, b.fmul(args[5], ir.Constant(F32, 0.51)), w)
+        zero, two, narrower = (simd.const(vtype, value) for value in (0.0, 2.0, 1.0 - 4e-7))
+        with Loop(b, _int(0), count, _int(w), [simd.const(vtype, float("inf"))]) as loop:
+            norm = simd.load(b, simd.at(b, pn, loop.i), vtype)
+            top = simd.load(b, simd.at(b, pt, loop.i), vtype)
+            rest = b.fsub(b.fsub(start, b.fmul(factor, norm)), b.fmul(b.fmul(of_squares, norm), norm))
+            rest = simd.maximum(b, b.fsub(rest, b.fmul(two, top)), zero)
+            root = simd.call(b, f"llvm.sqrt.{simd.suffix(vtype)}", vtype, [rest])
+            bound = b.fmul(root, narrower)
+            simd.store(b, bound, simd.at(b, po, loop.i))
+            loop.next([simd.minimum(b, bound, loop.values[0])])
+        return simd.fold(b, loop.results[0], simd.minimum)
+
+    f4 = types.float32
+    return f4(width, tops, norms, f4, f4, f4, out), codegen

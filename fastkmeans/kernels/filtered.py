@@ -8,6 +8,9 @@ nearest only if its value reaches the largest one less twice the filter's error
 
 Mostly one center is left, and it is the label.  Otherwise those left are compared by differences in float32, whose
 error shrinks with the distance, and what that leaves in doubt by the canonical value.
+
+The filter values bound all distances, so that the pass can leave behind the bounds that elkan.py works with: then
+centers come in the order of their groups.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import math
 
 import numpy as np
 
+from .blocks import BLOCK, block_tops, bounds_of_tops
+from .bounds import SCAN, difference_error, packing_error, packing_slip, product_error, product_terms, upper_bound
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups
 from .integer import FOUR, difference_sq, filter_tile, list_candidates, quantize_tile, row_limit, row_maxima
 from .jit import kernel
@@ -81,18 +86,75 @@ def thresholds(v1, squares, residuals, n, cutoff, largest, c_residual, out):
 
 
 @kernel
+def mark_group(group, marked, found):
+    """Put a number among the first `found` of `marked` (int64), ascending and different; returns their count."""
+    at = found
+    while at > 0 and marked[at - 1] > group:
+        at -= 1
+    if at > 0 and marked[at - 1] == group:
+        return found
+    for i in range(found, at, -1):
+        marked[i] = marked[i - 1]
+    marked[at] = group
+    return found + 1
+
+
+@kernel
+def keep_bounds(
+    width, start, stop, spread, span, new, n0, places, values, value_stride, squares, residuals, rest_norm,
+    group_norms, y, size, d, packed, largest, error, tops, held, held_norms, upper, least, lower,
+):  # fmt: skip
+    """What the filter values of rows start..stop leave of every group, but for the row's own center.
+
+    new, from n0 on: their labels; values: INOUT, for the own center's is taken out; tops, held float32, multiples of
+    w: scratch; held_norms: group_norms, and zeros up to that length.  The rest as filtered_lane has it.
+    """
+    n_bounds, lanes = group_norms.shape[0], len(width)
+    padded = (d + 15) // 16 * 16
+    products, packing = product_error(lanes, padded, error), packing_error(largest, error)
+    differences = difference_error(padded // lanes, error)
+    for r in range(stop - start):
+        i = start + r
+        if i // SCAN % spread != 0:
+            continue
+        place, at = np.int64(places[new[n0 + r]]), r * value_stride
+        values[at + place] = -np.inf
+        block_tops(width, values, at, tops)
+        if span > 1:
+            for g in range(n_bounds):
+                top = tops[g * span]
+                for b in range(g * span + 1, min((g + 1) * span, tops.shape[0])):
+                    top = max(top, tops[b])
+                tops[g] = top
+            tops[n_bounds:] = -np.inf
+        first, factor, length = product_terms(squares[r], products)
+        rest = residuals[r] * np.float32(1.0 + 1.05 * error[5]) + np.float32(1.01 * error[3])
+        first -= np.float32(2.05) * ((length + rest) * rest_norm + np.float32(UNDERFLOW))
+        first -= np.float32(4e-7) * squares[r]
+        factor = (factor + np.float32(2.05) * rest) * np.float32(1.0 + 2e-7)
+        least[i] = bounds_of_tops(width, tops, held_norms, first, factor, products[0], held)
+        for g in range(np.uint64(n_bounds)):
+            lower[np.uint64(i) * np.uint64(n_bounds) + g] = held[g]
+        own_sq = difference_sq(width, y, r // ROWS * size + r % ROWS * CHUNK, d, packed, place * padded)
+        upper[i] = upper_bound(own_sq, packing_slip(squares[r], packing), differences)
+
+
+@kernel
 def filtered_lane(
     width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest, cutoff,
-    error, grouped, k, patience, ahead, row_bytes, measure, measured, distances, labels, update, scale,
-    sums, cluster_weights, touched, counts, largest_sq,
+    error, grouped, order, places, k, patience, ahead, row_bytes, spread, span, group_norms, upper, least, lower,
+    measure, measured, distances, labels, update, scale, sums, cluster_weights, touched, counts, largest_sq,
 ):  # fmt: skip
     """The pass with lanes = centers and the integer filter.
 
     integers, unit, c_residual: centers from quantize_centers; packed (k * d rounded up to 16,) float32: the same,
-    packed; patience: candidates per row beyond the first that are worth the filter: where blocks have more, the lane
-    returns early and leaves the rest to lloyd.centers_lane, by way of the counter.  ahead, row_bytes: address of X
-    and bytes of a row, to fetch rows before they are packed, or 0 where they do not follow each other.  The rest as
-    there.
+    packed; order, places (k,) int32: index by place and place by index, for all but `grouped` are by place; patience:
+    candidates per row beyond the first that are worth the filter: where blocks have more, the lane returns early and
+    leaves the rest to lloyd.centers_lane, by way of the counter.  ahead, row_bytes: address of X and bytes of a row, to
+    fetch rows before they are packed, or 0 where they do not follow each other.
+    spread: bounds are kept of every spread-th stretch of SCAN rows, of none where it is 0; span: blocks of a group;
+    group_norms (n_groups,) float32: the largest norm of every group IN; upper, least (n,), lower float32 OUT: the
+    bounds of bounded_lane, with no drift.  The rest as there.
     """
     n, d = X.shape
     lanes = len(width)
@@ -103,7 +165,8 @@ def filtered_lane(
     n_groups = (k + lanes - 1) // lanes
     sweep = max(2, CENTER_BYTES // (4 * pairs * lanes) // 2 * 2)
     batch = 1 if sweep >= n_groups else BLOCK_TILES  # tiles that lie packed at a time
-    value_stride = (n_groups + FOUR - 1) // FOUR * FOUR * lanes
+    scanned = (n_groups + FOUR - 1) // FOUR * FOUR * lanes
+    value_stride = scanned if spread == 0 else (scanned + BLOCK * lanes - 1) // (BLOCK * lanes) * BLOCK * lanes
     batch = max(1, min(batch, (1 << 18) // (ROWS * value_stride)))
     y, q = np.zeros(batch * size, np.float32), np.zeros(batch * size, np.int16)
     values = np.full(batch * ROWS * value_stride, -np.inf, np.float32)
@@ -120,6 +183,9 @@ def filtered_lane(
     lines = (ROWS * row_bytes // 64 + 1) // ((min(sweep, n_groups) + 1) // 2) + 1 if row_bytes > 0 else 0
     limit = np.float32(row_limit(d))
     largest_norm, rest_norm = np.float32(largest * 1.001), np.float32(c_residual * 1.001)
+    tops = np.full(value_stride // BLOCK, -np.inf, np.float32)
+    held, held_norms = np.empty(tops.shape[0], np.float32), np.zeros(tops.shape[0], np.float32)
+    held_norms[: group_norms.shape[0]] = group_norms
     seen, spent = 0, 0
     while spent <= patience * seen + 1e4:
         lo = fetch_add(counter, block)
@@ -146,10 +212,11 @@ def filtered_lane(
             thresholds(v1, squares, residuals, n_tiles * ROWS, cutoff, largest_norm, rest_norm, levels)
             for r in range(stop - start):
                 at = r * value_stride
-                count = list_candidates(width, values, at, value_stride, levels[r], candidates)
-                label = candidates[0]
+                count = list_candidates(width, values, at, scanned, levels[r], candidates)
+                place = np.int64(candidates[0])
+                label = order[place]
                 if count > 1:
-                    top = label
+                    top = place
                     for c in range(count):
                         if values[at + candidates[c]] == v1[r]:
                             top = candidates[c]
@@ -164,33 +231,37 @@ def filtered_lane(
                         if np.float64(values[at + candidates[c]]) >= level:
                             candidates[left] = candidates[c]
                             left += 1
-                    label = candidates[0]
+                    place = np.int64(candidates[0])
+                    label = order[place]
                     if left > 1:
                         length = math.sqrt(np.float64(squares[r]) * (1.0 + error[5]) + error[4])
-                        place = r // ROWS * size + r % ROWS * CHUNK
+                        packed_row = r // ROWS * size + r % ROWS * CHUNK
                         reach, nearest = np.inf, np.inf
                         for c in range(left):
                             center = candidates[c]
-                            distance = np.float64(difference_sq(width, y, place, d, packed, center * padded))
+                            distance = np.float64(difference_sq(width, y, packed_row, d, packed, center * padded))
                             e = direct_error(distance, length + norms[center], error, d)
                             reach = min(reach, distance + e)
                             lowest[c] = distance - e
                             if distance < nearest:
-                                nearest, label = distance, center
+                                nearest, label = distance, order[center]
                         close, found = 0, 0
                         for c in range(left):
                             if lowest[c] <= reach:
                                 close += 1
-                                group = candidates[c] // GROUP
-                                if found == 0 or marked[found - 1] != group:
-                                    marked[found] = group
-                                    found += 1
+                                found = mark_group(np.int64(order[candidates[c]]) // GROUP, marked, found)
                         if close > 1:
                             load_row(X, start + r, row)
                             label = nearest_in_groups(row, grouped, marked, found, k, out)
                             counts[DECIDED] += 1
                         spent += left
                 new[start - lo + r] = label
+            if spread > 0:
+                keep_bounds(
+                    width, start, stop, spread, span, new, start - lo, places, values, value_stride, squares, residuals,
+                    rest_norm, group_norms, y, size, d, packed, largest, error, tops, held, held_norms,
+                    upper, least, lower,
+                )  # fmt: skip
         seen += hi - lo
         counts[CHANGED] += commit(
             X, lo, hi - lo, new, weights, labels, update, scale, padded_row, sums, cluster_weights, touched

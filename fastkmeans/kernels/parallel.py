@@ -56,13 +56,14 @@ def centers_parallel(
 @kernel(parallel=True)
 def filtered_parallel(
     n, width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest,
-    cutoff, error, grouped, k, patience, ahead, row_bytes, measure, measured, distances, labels, update, scale,
-    sums, cluster_weights, touched, counts, largest_sq,
+    cutoff, error, grouped, order, places, k, patience, ahead, row_bytes, spread, span, group_norms, upper, least,
+    lower, measure, measured, distances, labels, update, scale, sums, cluster_weights, touched, counts, largest_sq,
 ):  # fmt: skip
     for lane in prange(n):
         filtered_lane(
             width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest,
-            cutoff, error, grouped, k, patience, ahead, row_bytes, measure, measured, distances, labels, update, scale,
+            cutoff, error, grouped, order, places, k, patience, ahead, row_bytes, spread, span, group_norms, upper,
+            least, lower, measure, measured, distances, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
         )  # fmt: skip
 
