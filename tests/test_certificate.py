@@ -40,12 +40,12 @@ class Verdicts:
         n, k = len(X), len(centers)
         data = Data(as_points(X), None, 1)
         with simd.force_lanes(WIDTH), lloyd.force_orientation("centers"):  # two centers would need no certificate
-            centers_packed = packed.Packed(data, centers, X.dtype == np.float32)
-        frame = centers_packed.frame
+            form = packed.Packed(data, centers, X.dtype == np.float32)
+        frame = form.frame
         n_groups = -(-k // WIDTH)
         values, squares = np.empty((n, n_groups * WIDTH), np.float32), np.empty(n, np.float32)
         fast_rows(
-            simd.lanes(WIDTH), X, frame.dtype.type(frame.scale), frame.shift, centers_packed.groups, centers_packed.halves, n_groups,
+            simd.lanes(WIDTH), X, frame.dtype.type(frame.scale), frame.shift, form.groups, form.halves, n_groups,
             values, squares,
         )  # fmt: skip
         self.values = values[:, :k].astype(np.float64)
@@ -53,12 +53,12 @@ class Verdicts:
         two = np.sort(np.concatenate([values, np.full((n, 1), -np.inf, np.float32)], axis=1), axis=1)[:, -2:]
         v2, v1 = np.ascontiguousarray(two.T)
         doubtful, unsure = np.empty(n + 1, np.int32), np.empty(n, np.uint8)
-        count = lloyd.certify(v1, v2, squares, n, frame.cutoff(centers_packed.largest), unsure, doubtful)
+        count = lloyd.certify(v1, v2, squares, n, frame.cutoff(form.largest), unsure, doubtful)
         self.certified = np.ones(n, bool)  # by the cheap bound
         self.certified[doubtful[:count]] = False
         self.allowed = np.array(
             [
-                lloyd.margin(float(v1[i]), float(squares[i]), packed.norms[self.label[i]], packed.largest, frame.error)
+                lloyd.margin(float(v1[i]), float(squares[i]), form.norms[self.label[i]], form.largest, frame.error)
                 for i in range(n)
             ]
         )
