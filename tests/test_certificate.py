@@ -127,8 +127,9 @@ def test_what_passes_is_the_canonical_argmin(problem):
     check(*problem)
 
 
-@hypothesis.settings(max_examples=150)
-@hypothesis.given(problems(), st.sampled_from(["points", "centers", "integers", "features"]))
+@pytest.mark.parametrize("orientation", ["points", "centers", "integers", "features"])
+@hypothesis.settings(max_examples=60)
+@hypothesis.given(problem=problems())
 def test_passes_find_the_canonical_argmin(problem, orientation):
     """All of it together, however many rows are in doubt."""
     X, centers = problem

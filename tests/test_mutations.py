@@ -40,13 +40,25 @@ MUTATIONS = {
         "kernels/micro.py",
         "second = simd.maximum(b, second, simd.minimum(b, v, best))",
         "second = simd.minimum(b, second, second)",
-        "test_predict_is_the_canonical_argmin[uniform32-ulp]",
+        "test_certificate.py::test_passes_find_the_canonical_argmin[centers]",
+    ),
+    "drop the second best of few centers": Mutation(
+        "kernels/features.py",
+        "second = max(second, best if above else value)",
+        "second = min(second, value)",
+        "test_certificate.py::test_passes_find_the_canonical_argmin[features]",
+    ),
+    "leave out the tail of a row": Mutation(
+        "kernels/features.py",
+        "tails[r * w + j - whole] = X[lo + r, j] * scale - shift[j]",
+        "tails[r * w + j - whole] = np.float32(0.0)",
+        "test_determinism.py::test_orientations[features]",
     ),
     "skip one re-decision": Mutation(
         "kernels/lloyd.py",
         "for q in range(count):",
         "for q in range(1, count):",
-        "test_predict_is_the_canonical_argmin[blobs32-ulp]",
+        "test_certificate.py::test_passes_find_the_canonical_argmin[centers]",
     ),
     "ignore the second digit": Mutation(
         "kernels/lloyd.py",
