@@ -73,7 +73,7 @@ MUTATIONS = {
         "test_plain_loops[line lattice]",
     ),
     "widen nothing into the rounding bound": Mutation(
-        "passes.py",
+        "packed.py",
         "gamma = (min(d, 64) + -(-d // 64) + 6) * 2.0**-24 * 1.001",
         "gamma = 0.0",
         "test_predict_is_the_canonical_argmin[uniform32-ulp]",
