@@ -35,10 +35,12 @@ COLD_REPEATS = 3
 
 def shell_seconds(program: str, cache: str, settings: Settings) -> float:
     """Wall time of a Python process; RuntimeError with its last line where it fails."""
+    env = environment(settings.n_threads, NUMBA_CACHE_DIR=cache)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's second run finds the byte code of the first
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=environment(settings.n_threads, NUMBA_CACHE_DIR=cache),
+        env=env,
         capture_output=True,
         text=True,
     )

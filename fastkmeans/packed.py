@@ -14,6 +14,7 @@ from .kernels import canonical, features, integer, lloyd, plane, simd
 
 PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
+LEAST, LEAST_ROOT = 2.0**-120, 2.0**-75  # of such bounds: subnormal float32 take a CPU a hundred times as long
 NO_TILES = np.empty(0, np.float32)
 
 
@@ -40,10 +41,9 @@ class Frame:
         # what underflow in the packed products, and in the canonical squares (2**-1074 each), can hide
         with np.errstate(over="ignore"):
             lost = float(np.float64(d) * 2.0 ** (2 * exponent - 1074)) if 2 * exponent - 1074 < 1000 else math.inf
-        floor = (d + 8) * tiny + lost
-        self.error = np.array(
-            [gamma, canonical_roundings, floor, 2.0 * tiny * math.sqrt(d), d * 2.0**-120, (d / 4 + 72) * 2.0**-24]
-        )
+        floor = max((d + 8) * tiny, LEAST) + lost
+        per_norm = max(2.0 * tiny * math.sqrt(d), LEAST_ROOT)
+        self.error = np.array([gamma, canonical_roundings, floor, per_norm, d * 2.0**-120, (d / 4 + 72) * 2.0**-24])
         self.square_scale = np.array([self.scale, self.scale])
 
     def cutoff(self, largest: float) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ RANKS = {
     "cosine": 1,
     "data": 2,
     "draws": 1,
+    "packed": 2,
     "passes": 2,
     "bounded": 2,
     "assigner": 2,
