@@ -139,6 +139,9 @@ def further_work(monkeypatch):
         KMeans(9, n_init=1, random_state=0, max_iter=1, n_threads=1).fit(X)
     with monkeypatch.context() as patch, simd.force_lanes(WIDTH):
         patch.setattr(bounded, "MOST_RIVALS", 0)
+        patch.setattr(plusplus, "DIRECT", False)
+        KMeans(40, n_init=1, random_state=0, max_iter=1, n_threads=1).fit(X[:, :9])  # lists of few features
+        patch.setattr(plusplus, "DIRECT", None)
         patch.setattr(visits, "MAP", True)
         KMeans(40, n_init=1, random_state=0, max_iter=4, tol=0, algorithm="elkan", n_threads=1).fit(X)
 
