@@ -11,6 +11,12 @@ hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, d
 hypothesis.settings.load_profile("fixed")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist begin files in their order: by number of tests, the slowest, of mutations, would come last."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the committed data files."""
