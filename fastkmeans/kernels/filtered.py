@@ -24,7 +24,7 @@ from .bounds import SCAN, difference_error, packing_error, packing_slip, product
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups
 from .integer import FOUR, difference_sq, filter_tile, list_candidates, quantize_tile, row_limit, row_maxima
 from .jit import kernel
-from .lloyd import BLOCKS, CHANGED, DECIDED, commit
+from .lloyd import BLOCKS, CHANGED, DECIDED, commit, mark_group
 from .micro import CHUNK, ROWS
 from .pack import load_row, pack_tile
 from .simd import fetch_add
@@ -83,20 +83,6 @@ def thresholds(v1, squares, residuals, n, cutoff, largest, c_residual, out):
         margin += np.float32(2.05) * (rest * largest + (length + rest) * c_residual)
         # above the -inf of duplicates and padding, however little the bound may promise: these are no candidates
         out[i] = max(v1[i] - margin - abs(v1[i]) * np.float32(SLACK), LOWEST)
-
-
-@kernel
-def mark_group(group, marked, found):
-    """Put a number among the first `found` of `marked` (int64), ascending and different; returns their count."""
-    at = found
-    while at > 0 and marked[at - 1] > group:
-        at -= 1
-    if at > 0 and marked[at - 1] == group:
-        return found
-    for i in range(found, at, -1):
-        marked[i] = marked[i - 1]
-    marked[at] = group
-    return found + 1
 
 
 @kernel

@@ -168,6 +168,20 @@ def _groups_above(values, k, threshold, marked):
 
 
 @kernel
+def mark_group(group, marked, found):
+    """Put a number among the first `found` of `marked` (int64), ascending and different; returns their count."""
+    at = found
+    while at > 0 and marked[at - 1] > group:
+        at -= 1
+    if at > 0 and marked[at - 1] == group:
+        return found
+    for i in range(found, at, -1):
+        marked[i] = marked[i - 1]
+    marked[at] = group
+    return found + 1
+
+
+@kernel
 def _groups_of_lanes(width, state, which, place, threshold, marked):
     """As _groups_above from the lanes' running bests; -1 where a lane's second best reaches the threshold too."""
     w = len(width)
@@ -177,16 +191,7 @@ def _groups_of_lanes(width, state, which, place, threshold, marked):
             return -1
         if state[place * 2 * w + lane] >= threshold:
             g = (which[place * w + lane] * w + lane) // GROUP
-            at = count
-            while at > 0 and marked[at - 1] > g:
-                marked[at] = marked[at - 1]
-                at -= 1
-            if at > 0 and marked[at - 1] == g:
-                for i in range(at, count):
-                    marked[i] = marked[i + 1]
-            else:
-                marked[at] = g
-                count += 1
+            count = mark_group(g, marked, count)
     return count
 
 
