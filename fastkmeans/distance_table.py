@@ -20,8 +20,7 @@ SHARE = 0.05  # of the bytes of X are taken by a table ...
 ROW_BYTES = 32  # ... and so many bytes a row more
 
 UNIT = 2.0**-24
-# float32 below 2**-126 takes a CPU some hundred cycles: bounds are at least so large that no product of a root is
-LEAST_ROOT, LEAST = 2.0**-62, 2.0**-126
+LEAST_ROOT = 2.0**-62  # of a bound: float32 below 2**-126 takes a CPU some hundred cycles, and its square is above
 
 
 class Packing(NamedTuple):
@@ -50,8 +49,7 @@ class Packing(NamedTuple):
         root = float(frame.error[3])
         if not single:
             root += 2.02 * UNIT * float(np.sqrt(((data.largest * frame.scale + np.abs(shift)) ** 2).sum()))
-        root, floor = max(root, LEAST_ROOT), max(8.0 * float(frame.error[2]), LEAST)
-        return cls(frame, shift, 1.01 * (data.d + 4) * UNIT, root, floor)
+        return cls(frame, shift, 1.01 * (data.d + 4) * UNIT, max(root, LEAST_ROOT), 8.0 * float(frame.error[2]))
 
     @property
     def scale(self) -> Any:

@@ -1,8 +1,7 @@
 """Passes over the data: everything that reads all rows, range by range, and nothing that decides.
 
 `assign` is the pass: labels for all rows, sums for those that changed.  `Sums` are the exact statistics of clusters.
-Kernel calls cover ranges of about 0.2 seconds, between which Ctrl-C
-comes in.
+Kernel calls cover ranges of about 0.2 seconds, between which Ctrl-C comes in.
 """
 
 from __future__ import annotations
