@@ -4,6 +4,7 @@ What needs other settings runs this file as a script in a process of its own, wi
 the end; it prints a JSON line of what it saw.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -202,32 +203,51 @@ def test_no_index_is_out_of_bounds(tmp_path):
 
 
 # --------------------------------------------------------------------------------------------------------- cache
-def test_any_change_of_a_kernel_changes_the_stamp(tmp_path):
+def imported(folder, name):
+    """Modules of the kernels that this one imports, directly or not, by Python's own parser."""
+    seen, ahead = set(), [name]
+    while ahead:
+        name = ahead.pop()
+        if name in seen or not (folder / f"{name}.py").is_file():
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                ahead += [node.module] if node.module else [alias.name for alias in node.names]
+    return seen | {"jit", "__init__"}
+
+
+def test_a_stamp_changes_with_every_source_that_a_kernel_is_made_from(tmp_path):
     folder = tmp_path / "kernels"
     shutil.copytree(Path(jit.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    assert len(names) >= 30
 
-    def digest():
+    def digests():
         spec = importlib.util.spec_from_file_location("copied_jit", folder / "jit.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module.source_digest()
+        return {name: module.source_digest(name) for name in [*names, "elsewhere"]}
 
-    seen = [digest()]
-    assert seen == [jit.source_digest.__wrapped__()]
-    sources = sorted(folder.glob("*.py"))
-    assert len(sources) >= 9
-    for path in sources:
-        if path.name != "__init__.py":
-            path.write_text(path.read_text() + "\n# one line more\n")
-            seen.append(digest())
+    made_from = {name: imported(folder, name) for name in names} | {"elsewhere": set(names)}
+    before = digests()
+    assert before == {name: jit.source_digest(name) for name in before}
+    for changed in names:
+        path = folder / f"{changed}.py"
+        path.write_text(path.read_text() + "\n# one line more\n")
+        after = digests()
+        assert {name for name in before if after[name] != before[name]} == {
+            name for name in before if changed in made_from[name]
+        }
+        before = after
     (folder / "micro.py").rename(folder / "macro.py")
-    seen.append(digest())
-    assert len(set(seen)) == len(seen)
+    assert digests()["elsewhere"] != before["elsewhere"]
 
 
 def test_the_stamp_reaches_the_cache():
     for name, dispatcher in KERNELS.items():
-        assert dispatcher._cache._cache_file._source_stamp[1] == jit.source_digest(), name
+        module = Path(dispatcher.py_func.__code__.co_filename).stem
+        assert dispatcher._cache._cache_file._source_stamp[1] == jit.source_digest(module), name
 
 
 def _uncached():

@@ -1,7 +1,7 @@
 """The one decorator of the kernels: compiled lazily, cached on disk, never with fastmath.
 
 Numba's cache has two gaps that matter here, and both are closed.  It looks at the file of the function alone, so that a
-change in a callee of another file goes unseen: the stamp of every cached kernel covers the sources of all kernels.  And
+change in a callee of another file goes unseen: the stamp of a cached kernel covers every source its own imports.  And
 it numbers its data files, so that two processes that compile different signatures of a kernel at once may write the
 same file: here a file is named after what is in it.  Where no cache directory can be written the kernels are compiled
 without one, and the user is told once.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +20,33 @@ from typing import Any
 import numba
 from numba.core.caching import IndexDataCacheFile
 
+FOLDER = Path(__file__).parent
+IMPORT = re.compile(r"^ *from \.(\w*) import (\([^)]*\)|.*)", re.MULTILINE)
+
 
 @functools.cache
-def source_digest() -> str:
-    """SHA-256 of the sources of this package, file names included."""
+def _source(name: str) -> tuple[bytes, set[str]]:
+    """The source of a module of the kernels, and the names that it imports from beside it."""
+    source = (FOLDER / f"{name}.py").read_bytes()
+    found = IMPORT.findall(source.decode())
+    return source, {name for module, names in found for name in ([module] if module else re.findall(r"\w+", names))}
+
+
+@functools.cache
+def source_digest(name: str) -> str:
+    """SHA-256 of the sources that a kernel's module is compiled from: its own, those it imports, and those they do.
+
+    A module from elsewhere, as a test's, is taken to import all of them.
+    """
+    known = {path.stem for path in FOLDER.glob("*.py")}
+    seen, ahead = {"__init__", "jit"}, {name} if name in known else known
+    while ahead:
+        seen |= ahead
+        ahead = {imported for name in ahead for imported in _source(name)[1] & known} - seen
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+    for source in sorted(seen):
+        digest.update(source.encode())
+        digest.update(_source(source)[0])
     return digest.hexdigest()
 
 
@@ -68,6 +88,7 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
         _warn_uncached()
         return dispatcher
     cache = dispatcher._cache
-    stamp = (cache._impl.locator.get_source_stamp(), source_digest())
+    module = Path(function.__code__.co_filename)
+    stamp = (cache._impl.locator.get_source_stamp(), source_digest(module.stem if module.parent == FOLDER else ""))
     cache._cache_file = KeyedCacheFile(cache._cache_path, cache._impl.filename_base, stamp)
     return dispatcher
