@@ -79,7 +79,7 @@ class Packed:
         by_points = self.orientation == "points"
         self.groups = np.zeros(n_groups * d * self.width, np.float32)
         self.tiles = np.zeros(-(-k // 8) * d * 8, np.float32) if by_points else NO_TILES
-        self.halves = np.empty(-(-(k + features.EACH) // 16) * 16, np.float32)  # enough for all forms
+        self.halves = np.empty(-(-(k + features.SOME) // 16) * 16, np.float32)  # enough for all forms
         self.norms = np.empty(k)
         flags = duplicates(centers)
         self.in_order = order is not None and self.orientation == "integers" and not flags.any()
@@ -93,7 +93,8 @@ class Packed:
             padded = d // self.width * self.width + self.width
             self.minus = threads.per_lane(1, padded, np.float32)[0, :padded]
             self.minus[:d] = -self.frame.shift
-            count = -(-k // features.EACH) * features.EACH
+            self.each = simd.lanes(features.at_a_time(k))
+            count = -(-k // len(self.each)) * len(self.each)
             self.rows = threads.per_lane(1, count * padded, np.float32)[0, : count * padded].reshape(count, padded)
             by_center = self.groups.reshape(n_groups, d, self.width).transpose(0, 2, 1)
             self.rows[:k, :d] = by_center.reshape(-1, d)[:k]

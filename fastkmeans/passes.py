@@ -256,7 +256,8 @@ def assign(
                 scales.add(math.inf)
             if p.orientation == "features":
                 block = max(8, min(512, (1 << 19) // (4 * d)) // 8 * 8)
-                shared = (width, *head, scale, f.shift, p.minus, p.rows.reshape(-1), *bounds, k, block, *taken, *tail)
+                shared = (width, p.each, *head, scale, f.shift, p.minus, p.rows.reshape(-1), *bounds, k, block, *taken)
+                shared = (*shared, *tail)
                 threads.share(
                     n_lanes, parallel_pairs.features_parallel, features.features_lane, shared, (*private, largest_sq)
                 )

@@ -24,12 +24,13 @@ def plane_parallel(
 
 @kernel(parallel=True)
 def features_parallel(
-    n, width, X, weights, counter, pack_scale, shift, minus, packed, halves, norms, largest, cutoff, error, grouped, k,
-    block, measure, measured, distances, labels, update, scale, sums, cluster_weights, touched, counts, largest_sq,
+    n, width, each, X, weights, counter, pack_scale, shift, minus, packed, halves, norms, largest, cutoff, error,
+    grouped, k, block, measure, measured, distances, labels, update, scale, sums, cluster_weights, touched, counts,
+    largest_sq,
 ):  # fmt: skip
     for lane in prange(n):
         features_lane(
-            width, X, weights, counter, pack_scale, shift, minus, packed, halves, norms, largest, cutoff, error,
+            width, each, X, weights, counter, pack_scale, shift, minus, packed, halves, norms, largest, cutoff, error,
             grouped, k, block, measure, measured, distances, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
         )  # fmt: skip
