@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from .bounded import Bounds, GroupBounds
 
 SCOUTS = 64  # one stretch of rows in so many tries bounds out
+MORE_SCOUTS = 16  # the same where a dense pass is so brief that what lanes cost at all would hide the rest
+BRIEF = 1e10  # multiply-adds of such a pass at most
 OVERHEAD = 2e-4  # seconds of the lanes of a bounded pass, however few its rows
 GAIN = 0.9  # of a dense pass, which a bounded one must not exceed to be begun with
 LEFT_GAIN = 0.7  # the same where it is a dense pass that leaves the bounds: the next passes will be slower
-TRIALS = 0.03  # of the time of dense passes, which trials may take
+OPEN = 0.3  # share of groups that exact bounds may leave open for bounds to be tried out at all
+SAMPLE = 32  # rows that this is estimated from
+BEGINNING = 1.0  # dense passes that it costs to take bounds for the first time: what the passes left have to save
+TRIALS = 0.02  # of the time of dense passes, which trials may take
 HOPELESS = 2.0  # dense passes that a bounded one would have taken for the next trial to be twice as far away
 LOOK_UP, FETCH = 2e-9, 8e-8  # seconds to see that a row with a runner-up is settled, and to gather one that is not
 READS, MEET = 25.0, 1.3  # such rows per row whose label changed before, and what they cost, in those of a dense pass
@@ -32,6 +37,8 @@ WAIT = 12
 AGAIN = 6  # passes after bounded ones were given up until they are tried again
 SLOWEST = 4e9  # multiply-adds a second and thread: a first pass that was slower has waited for the compiler or the disk
 
+NO_ROWS = np.empty((0, 0))
+
 
 class Assigner:
     """Which kind of pass labels the rows of one run: decided from pass to pass, by what the last ones took.
@@ -40,6 +47,8 @@ class Assigner:
     ----------
     data : Data
     k : int
+    max_iter : int
+        Iterations at most: one pass each, and one to label the rows at last.
     algorithm : "auto", "lloyd" or "elkan"
         "lloyd": always dense.  "elkan": dense once, then bounded.  "auto": some rows try bounds out, one stretch in
         SCOUTS, which have them from the last pass; bounded passes begin when that was so fast that all rows would have
@@ -56,14 +65,17 @@ class Assigner:
     could not read one by one for less.
     """
 
-    def __init__(self, data: Data, k: int, algorithm: str) -> None:
+    def __init__(self, data: Data, k: int, max_iter: int, algorithm: str) -> None:
         self.data = data
+        self.max_passes = max_iter + 1
         bounded = k > 1 and simd.lane_width() > 1 and not is_small(data, k) and data.points.sparse is None
         if algorithm == "auto" and lloyd.orientation(data.d, k, data.filters) == "plane":
             bounded = False  # a bounded pass costs more than one product per row
         self.algorithm = algorithm if bounded else "lloyd"
         self.bounds: Bounds | None = None
         self.centers: NDArray[Any] | None = None  # of the last pass
+        self.sample = NO_ROWS
+        self.order: NDArray[np.int32] | None = None  # of centers, in groups
         self.scouts: Bounds | None = None
         self.scouted = 0  # the last pass that left the scouts their bounds
         self.dense_seconds = math.inf
@@ -78,7 +90,8 @@ class Assigner:
 
             few = data.d < lloyd.SWITCH
             self.rivals = few and k <= kinds.MOST_RIVALS
-            self.leaves = not (few and k <= kinds.MOST_NEIGHBORS) and not self.rivals
+            in_groups = not (few and k <= kinds.MOST_NEIGHBORS) and not self.rivals
+            self.leaves = in_groups and lloyd.orientation(data.d, k, data.filters) == "integers"
         self.calm = 1.0  # share of the rows whose label the last pass changed
         self.calm_enough = 1.0  # where bounded passes may begin
 
@@ -154,6 +167,8 @@ class Assigner:
             if self.leaves or self.centers is not None:
                 self.bounds = make_bounds(self.data, centers)
         elif self.centers is not None and self.passes >= self.next_trial and TINY <= self.dense_seconds < math.inf:
+            if self.max_passes - self.passes <= BEGINNING:
+                return 0
             if self.rivals:
                 if self._calmed_down(len(centers)):
                     self.bounds = make_bounds(self.data, centers)
@@ -163,18 +178,31 @@ class Assigner:
                 return self._try_out(centers, labels, sums)
         return 0
 
+    def _spread(self, k: int) -> int:
+        return MORE_SCOUTS if float(self.data.n) * self.data.d * k < BRIEF else SCOUTS
+
     def _keep(self, centers: NDArray[Any]) -> GroupBounds | None:
         """What the dense pass that comes now should leave bounds in."""
-        from .bounded import GroupBounds
+        from .bounded import GroupBounds, near_together, survivors
 
         if self.bounds is not None:
             assert isinstance(self.bounds, GroupBounds)
             return self.bounds
         waits = self.dense_seconds < (SHORT if self.passes + 1 < WAIT else TINY)
-        if self.passes + 1 < self.next_trial or waits:
+        left = self.max_passes - self.passes - 1  # after a trial
+        if self.passes + 1 < self.next_trial or waits or self.centers is None or left <= BEGINNING:
+            return None
+        k = len(centers)
+        unit = GroupBounds.group_size(k, self.data.d)
+        if self.order is None:
+            self.order = near_together(centers, unit)
+            self.sample = self.data.points.take(np.linspace(0, self.data.n - 1, SAMPLE).astype(np.intp))
+        left_open = survivors(self.sample, self.centers, centers, self.order, unit)
+        if left_open > OPEN:
+            self.next_trial = self.passes + (2 if left_open < 2.0 * OPEN else 3)
             return None
         if not isinstance(self.scouts, GroupBounds):
-            self.scouts = GroupBounds(self.data, centers, SCOUTS)
+            self.scouts = GroupBounds(self.data, centers, self._spread(k), order=self.order)
         self.scouted = self.passes
         return self.scouts
 
@@ -186,7 +214,7 @@ class Assigner:
         assert self.centers is not None
         changed, began = 0, time.perf_counter()
         if self.scouts is None:
-            self.scouts = kinds.make_bounds(data, self.centers, SCOUTS)
+            self.scouts = kinds.make_bounds(data, self.centers, self._spread(len(centers)))
         if self.scouted < self.passes - 1:
             self.scouts.fresh = True
             changed = self.scouts.assign(data, self.centers, labels, sums).changed
@@ -197,8 +225,10 @@ class Assigner:
             self.scouted, self.next_trial = self.passes, self.passes + 1
             return changed
         of_rows = min(took, self.scouts.lane_seconds)
-        took += max(of_rows - OVERHEAD, 0.0) / kinds.share_of(data.n, SCOUTS) - of_rows
-        if took < (LEFT_GAIN if self.leaves else GAIN) * self.dense_seconds:
+        took += max(of_rows - OVERHEAD, 0.0) / kinds.share_of(data.n, self.scouts.spread) - of_rows
+        saved = (self.dense_seconds - took) * (self.max_passes - self.passes)
+        enough = took < (LEFT_GAIN if self.leaves else GAIN) * self.dense_seconds
+        if enough and saved > BEGINNING * self.dense_seconds:
             if self.leaves and isinstance(self.scouts, kinds.GroupBounds):
                 self.bounds = kinds.GroupBounds(data, centers, order=self.scouts.order)
             else:

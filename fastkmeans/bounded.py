@@ -49,12 +49,44 @@ def near_together(centers: NDArray[Any], unit: int) -> NDArray[np.int32]:
             part -= part.mean(axis=0)
             direction = part[np.abs(part).max(axis=1).argmax()]
             for _ in range(3):
-                direction = (part @ direction) @ part
+                direction = np.einsum("i,ij->j", np.einsum("ij,j->i", part, direction), part)
                 direction /= max(float(np.abs(direction).max()), 1e-30)
-            order[lo:hi] = order[lo:hi][np.argsort(part @ direction, kind="stable")]
+            along = np.einsum("ij,j->i", part, direction)  # by no BLAS, whose threads would be in the way of ours
+            order[lo:hi] = order[lo:hi][np.argsort(along, kind="stable")]
         middle = lo + n_units // 2 * unit
         todo += [(lo, middle), (middle, hi)]
     return order.astype(np.int32)
+
+
+def survivors(
+    rows: NDArray[np.float64], old: NDArray[Any], new: NDArray[Any], order: NDArray[np.int32], unit: int
+) -> float:
+    """About the share of (row, group of centers) pairs that exact bounds from `old` centers leave open at `new` ones.
+
+    rows (m, d), old, new (k, d); order: of centers, of which every `unit` are a group.
+    """
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # an estimate: what overflows counts as settled
+        middle = old.mean(axis=0)
+        x, before, now = rows.astype(old.dtype) - middle, old - middle, new - middle
+        size = max(float(np.abs(x).max()), float(np.abs(before).max()))
+        exponent = math.frexp(size)[1] if math.isfinite(size) else 0
+        most = np.finfo(old.dtype).maxexp - 2
+        shrink = old.dtype.type(2.0 ** max(-most, min(-exponent, most)))
+        x, before, now = ((values * shrink).astype(np.float32, copy=False) for values in (x, before, now))
+        k, d = before.shape
+        step = max(
+            1, (1 << 18) // (len(x) * d)
+        )  # products so small that BLAS wakes no thread, which would be in our way
+        products = np.concatenate([x @ before[c : c + step].T for c in range(0, k, step)], axis=1)
+        squares = (before * before).sum(axis=1) - np.float32(2.0) * products + (x * x).sum(axis=1, keepdims=True)
+        distances = np.sqrt(np.maximum(squares, 0.0))
+        own = distances.argmin(axis=1)
+        distances[np.arange(len(x)), own] = np.inf
+        moved = np.sqrt(((now - before) ** 2).sum(axis=1))
+        cuts = np.arange(0, k, unit)
+        nearest = np.minimum.reduceat(distances[:, order], cuts, axis=1)
+        nearest -= np.maximum.reduceat(moved[order], cuts)
+        return float((nearest < np.sqrt(((x - now[own]) ** 2).sum(axis=1, keepdims=True))).mean())
 
 
 def rounded_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -200,10 +232,9 @@ class GroupBounds(Bounds):
         super().__init__(data, centers, spread)
         self.upper, self.least = np.empty((2, data.n), np.float32)
         k, d = centers.shape
-        n_blocks = -(-k // blocks.BLOCK)
-        self.span = -(-n_blocks // max(1, d // SHARE))
-        self.size = self.span * blocks.BLOCK
-        self.n_groups = -(-n_blocks // self.span)
+        self.size = self.group_size(k, d)
+        self.span = self.size // blocks.BLOCK
+        self.n_groups = -(-k // self.size)
         self.order = near_together(centers, self.size) if order is None else order
         self.places = np.empty(k, np.int32)
         self.places[self.order] = np.arange(k, dtype=np.int32)
@@ -212,6 +243,12 @@ class GroupBounds(Bounds):
         self.drift = np.zeros(self.stride, np.float32)
         self.between, self.half = np.empty(k * self.stride, np.float32), np.empty(k, np.float32)
         self.stale = self.typical = 0.0  # how far a center can have moved since those were taken; the median of `half`
+
+    @staticmethod
+    def group_size(k: int, d: int) -> int:
+        """Centers of a group: as many more than a vector holds as keep the bounds small beside the rows."""
+        n_blocks = -(-k // blocks.BLOCK)
+        return -(-n_blocks // max(1, d // SHARE)) * blocks.BLOCK
 
     def begin(self, data: Data, centers: NDArray[Any]) -> None:
         """A dense pass, at these centers, is about to write all bounds: see passes.assign."""

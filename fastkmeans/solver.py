@@ -180,7 +180,7 @@ class Solver:
         labels = np.full(data.n, -1, np.int32)
         sums = Sums(data, k, passes.pass_lanes(data, k))
         means = np.zeros(centers.shape)
-        assigner = Assigner(data, k, self.algorithm)
+        assigner = Assigner(data, k, self.max_iter, self.algorithm)
         steps: list[tuple[float, Iteration]] = []
         converged = strict = False
         reason = "Stopped at iteration {}: max_iter={} reached."

@@ -436,6 +436,7 @@ class Clock:
         monkeypatch.setattr(bounded, "time", self)
         monkeypatch.setattr(assigner, "time", self)
         monkeypatch.setattr(assigner, "SLOWEST", 0.0)
+        monkeypatch.setattr(assigner, "OPEN", 1.0)  # what is tried out hangs on the clock alone
 
     def perf_counter(self):
         return self.now
@@ -490,20 +491,54 @@ def test_auto_goes_back(monkeypatch, scouts):
 def test_auto_has_bounds_left_anew_when_they_wear_out(monkeypatch):
     """When a pass takes longer than all since the last that left bounds, on average; gives them up if that is slow.
 
-    The scouts' bounds come from the first pass, those of all rows from the second.
+    The scouts' bounds come from the second pass, those of all rows from the third.
     """
     X = np.random.default_rng(0).normal(size=(3001, 60)).astype(np.float32)
     with lloyd.force_orientation("integers"):
         fit(X, X[:20], max_iter=3, algorithm="elkan")  # a trial that waits for the compiler is repeated
         clock = Clock(monkeypatch, 1.0, lambda kept: 0.01 if kept.spread > 1 else 0.3 * clock.age)
-        assert algorithms(fit(X, X[:20], max_iter=14, algorithm="auto")) == "ll" + "eeel" * 3
+        assert algorithms(fit(X, X[:20], max_iter=15, algorithm="auto")) == "lll" + "eeel" * 3
         Clock(monkeypatch, 1.0, lambda kept: 0.01 if kept.spread > 1 else 1.5)
-        assert algorithms(fit(X, X[:20], max_iter=10, algorithm="auto")) == "lle" + "l" * 6 + "e"
+        assert algorithms(fit(X, X[:20], max_iter=11, algorithm="auto")) == "llle" + "l" * 6 + "e"
         assert algorithms(fit(X, X[:20], max_iter=5, algorithm="elkan")) == "leeee"
     with lloyd.force_orientation("centers"):  # which leaves no bounds
         Clock(monkeypatch, 1.0, lambda kept: 0.01)
         assert algorithms(fit(X, X[:20], max_iter=5, algorithm="auto")) == "leeee"
         assert algorithms(fit(X, X[:20], max_iter=5, algorithm="elkan")) == "leeee"
+
+
+def test_auto_tries_nothing_that_can_not_pay(monkeypatch):
+    """Where exact bounds leave too many groups open, or too few passes are left to pay for taking bounds."""
+    X = np.random.default_rng(0).normal(size=(3001, 60)).astype(np.float32)
+
+    def chosen(max_iter, share):
+        Clock(monkeypatch, 1.0, lambda kept: 0.01)
+        monkeypatch.setattr(assigner, "OPEN", share)
+        return algorithms(fit(X, X[:60], max_iter=max_iter, algorithm="auto"))
+
+    with lloyd.force_orientation("integers"):
+        fit(X, X[:60], max_iter=3, algorithm="elkan")  # a trial that waits for the compiler is repeated
+        assert chosen(8, 0.3) == "l" * 8
+        assert (chosen(3, 1.0), chosen(4, 1.0)) == ("lll", "llle")
+
+
+def test_survivors_are_what_exact_bounds_leave():
+    rng = np.random.default_rng(1)
+    rows, old = rng.normal(size=(40, 24)), rng.normal(size=(50, 24))
+    new = old + 0.1 * rng.normal(size=(50, 24))
+    order = bounded.near_together(old, 16)
+    distance = np.linalg.norm(rows[:, None] - old, axis=2)
+    own = distance.argmin(axis=1)
+    moved, reach = np.linalg.norm(new - old, axis=1), np.linalg.norm(rows - new[own], axis=1)
+    left = [
+        any(c != own[i] for c in group)
+        and min(distance[i, c] for c in group if c != own[i]) - moved[group].max() < reach[i]
+        for i in range(40)
+        for group in (order[at : at + 16] for at in range(0, 50, 16))
+    ]
+    for offset, scale, dtype in ((0.0, 1.0, "f8"), (100.0, 1.0, "f4"), (0.0, 1e30, "f4"), (0.0, 1e-300, "f8")):
+        x, before, now = ((scale * (a + offset)).astype(dtype) for a in (rows, old, new))
+        assert bounded.survivors(x.astype(np.float64), before, now, order, 16) == pytest.approx(np.mean(left), abs=0.02)
 
 
 def test_auto_begins_when_few_labels_change(monkeypatch):
@@ -534,6 +569,7 @@ def test_trials_leave_the_result_alone(monkeypatch, scouts, d):
         with pytest.MonkeyPatch.context() as patch:
             Clock(patch, dense, bounded_)
             patch.setattr(assigner, "SCOUTS", 3)
+            patch.setattr(assigner, "MORE_SCOUTS", 3)
             assert found(fit(X, X[:30], algorithm="auto")) == found(expected)
 
 
