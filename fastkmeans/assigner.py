@@ -57,9 +57,10 @@ class Assigner:
         any more, and if they end, half as many must change before they begin again.
 
     Where a dense pass can leave bounds behind, those of the scouts and those that bounded passes begin with come from
-    one; elsewhere the first bounded pass takes them, and costs more than a dense one.  Bounds wear out: they are left
-    anew when a bounded pass takes longer than all since they were left, that pass included, took on average; and given
-    up if that average exceeds a dense pass.
+    one, and none are left while a few rows show that exact bounds would leave more than OPEN of the groups open;
+    elsewhere the first bounded pass takes them, and costs more than a dense one.  Bounds wear out: they are left anew
+    when a bounded pass takes longer than all since they were left, that pass included, took on average; and given up if
+    that average exceeds a dense pass.  None are begun with that the passes left could not pay for.
 
     Plain loops are always dense: small data, and CPUs without vectors.  So are compressed rows, which a bounded pass
     could not read one by one for less.
