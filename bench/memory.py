@@ -97,12 +97,13 @@ def measured_process(job: dict[str, Any]) -> dict[str, Any]:
 def measure(settings: Settings) -> list[dict[str, Any]]:
     """All dtypes and orders, each in a fresh process."""
     rows = []
+    measured = [each for each in SYSTEMS if {each, each.removesuffix("-lloyd")} & set(settings.systems)]
     with tempfile.TemporaryDirectory(prefix="fastkmeans-bench-") as cache:
         for n_full, d, k in SHAPES:
             n = max(int(n_full * settings.scale), 16 * k)
             for dtype in DTYPES:
                 for order in ORDERS:
-                    for system in (each for each in SYSTEMS if each.removesuffix("-lloyd") in settings.systems):
+                    for system in measured:
                         row: dict[str, Any] = {"n": n, "d": d, "k": k, "dtype": dtype, "order": order}
                         row.update(system=system, threads=settings.n_threads)
                         row.update(smallest(row, settings, cache))
