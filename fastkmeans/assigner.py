@@ -81,7 +81,7 @@ class Assigner:
         self.scouted = 0  # the last pass that left the scouts their bounds
         self.dense_seconds = math.inf
         self.passes = 0
-        self.next_trial = 2
+        self.next_trial = 3  # the first pass takes longer than others, for all rows join their sums
         self.slow = 0  # bounded passes in a row that took longer than a dense one
         self.cycle: list[float] = []  # seconds of the pass that left the bounds, and of all since
         self.rivals = False  # whether rows keep runners-up
