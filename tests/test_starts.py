@@ -21,7 +21,7 @@ from fastkmeans import (
     seeding,
     threads,
 )
-from fastkmeans.kernels import philox, simd
+from fastkmeans.kernels import lloyd, philox, simd
 from fastkmeans.points import as_points, as_weights
 
 WIDTH = max(4, simd.native_lanes())
@@ -242,8 +242,10 @@ def test_bounded_passes_after_seeding():
         assert model.history_[0].algorithm == "seeding"
         assert [h[:4] for h in model.history_] == [h[:4] for h in dense.history_]
         np.testing.assert_array_equal(model.labels_, dense.labels_)
-    history = KMeans(k, random_state=1, algorithm="elkan", tol=0).fit(X).history_
-    assert [h.algorithm for h in history[:3]] == ["seeding", "lloyd", "elkan"]  # a dense pass leaves the bounds
+    for orientation, second in (("centers", "elkan"), ("integers", "lloyd")):  # the latter leaves bounds
+        with lloyd.force_orientation(orientation):
+            history = KMeans(k, random_state=1, algorithm="elkan", tol=0).fit(X).history_
+        assert [h.algorithm for h in history[:3]] == ["seeding", second, "elkan"]
 
 
 def test_rounded_rows_are_measured_again():
