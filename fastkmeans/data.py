@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from . import threads
 from .cosine import Directions
+from .gather import Room
 from .kernels import exact, parallel, simd
 from .kernels import sparse as sparse_kernels
-from .points import Points, Room, raise_nonfinite, raise_overflow, weight_grid
+from .points import Points, raise_nonfinite, raise_overflow, weight_grid
 from .sparse import CsrRows
 
 RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK.  Tests make it small

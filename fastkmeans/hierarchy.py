@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from . import passes, seeding, threads
 from .data import Data, new_counter
+from .gather import Room
 from .kernels import parallel_pairs, tree
 from .passes import Sums
-from .points import Points, Room
+from .points import Points
 from .solver import Solver
 
 THINNING = 8

@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastkmeans import threads
 from fastkmeans.arrays import as_array, check_mask, check_rank, check_size
 from fastkmeans.cells import first_not_real, place, raise_missing, raise_not_real, to_floats
 from fastkmeans.frames import Column, Frame, Key, open_frame
+from fastkmeans.gather import Room, gathered
 from fastkmeans.sparse import Csr, is_sparse, open_csr
 from fastkmeans.weights import Weights, as_weights, weight_grid
 
@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 RANGE_BYTES = 2 << 20  # converted at a time: far above the cost of a call, far below any X worth streaming
-GATHER_BYTES = 1 << 22  # to copy, below which a thread more does not pay
 NAMES_SHOWN = 5
 
 
@@ -182,7 +181,7 @@ class Points:
         if self.sparse is not None:
             return _points_of_csr(self.sparse.subset(key), self.center_dtype, self.name)
         if self.direct is not None:
-            return _points_of_array(_gathered(self.direct, key, n_threads, room), self.name, self.feature_names)
+            return _points_of_array(gathered(self.direct, key, n_threads, room), self.name, self.feature_names)
         rows = np.empty((len(key), self.n_features), dtype=self.center_dtype)
         self._read(key, rows)
         return _points_of_array(rows, self.name, self.feature_names)
@@ -284,41 +283,6 @@ def as_points(X: Any, *, name: str = "X", estimator: object = None) -> Points:
     if isinstance(X, np.ma.MaskedArray):
         check_mask(np.ma.getmask(X), name)
     return points
-
-
-class Room:
-    """Memory for one copy of rows after another: the system takes longer to hand out fresh memory than to copy rows."""
-
-    def __init__(self) -> None:
-        self._bytes = np.empty(0, np.uint8)
-
-    def rows(self, count: int, d: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array of shape (count, d), the same memory every time."""
-        size = count * d * dtype.itemsize
-        if size > len(self._bytes):
-            self._bytes = np.empty(size, np.uint8)
-        return self._bytes[:size].view(dtype).reshape(count, d)
-
-
-def _gathered(array: NDArray[Any], key: NDArray[np.intp], n_threads: int, room: Room | None) -> NDArray[Any]:
-    """``array[key]``, by several threads where there is much to copy: waiting for memory is most of it."""
-    shape = len(key), array.shape[1]
-    rows = np.empty(shape, array.dtype) if room is None else room.rows(*shape, array.dtype)
-    n_lanes = n_threads if rows.nbytes > GATHER_BYTES else 1
-    cuts = [len(key) * lane // n_lanes for lane in range(n_lanes + 1)]
-
-    def gather(lane: int) -> None:
-        lo, hi = cuts[lane], cuts[lane + 1]
-        if array.flags.c_contiguous:
-            np.take(array, key[lo:hi], axis=0, out=rows[lo:hi], mode="clip")  # "raise" would copy once more
-            return
-        step = max(1, RANGE_BYTES // (array.itemsize * array.shape[1]))  # np.take would copy the array
-        for start in range(lo, hi, step):
-            stop = min(start + step, hi)
-            rows[start:stop] = array[key[start:stop]]
-
-    threads.on_python_threads(n_lanes, gather)
-    return rows
 
 
 def _points_of_array(array: NDArray[Any], name: str, names: list[str] | None) -> Points:

@@ -18,6 +18,7 @@ RANKS = {
     "kernels": 0,
     "threads": 1,
     "arrays": 1,
+    "gather": 1,
     "cells": 1,
     "frames": 1,
     "sparse": 1,

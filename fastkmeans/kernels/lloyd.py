@@ -20,10 +20,11 @@ import numpy as np
 
 from . import simd
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups, nearest_plain
-from .exact import DIGIT, add_digits, move_row, row_digits, split_digits, weigh_digits
+from .exact import DIGIT, add_digits, row_digits, split_digits, weigh_digits
 from .integer import multiplier
 from .jit import kernel
 from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_panel_tiles, assign_tile, finish_tile, row_values
+from .move import move_row
 from .pack import STRIP, load_row, pack_strip, pack_tile, panel_norms, panel_size, tile_norms
 from .simd import fetch_add, float_bits
 
