@@ -18,8 +18,6 @@ from fastkmeans.kernels.micro import (
     CHUNK,
     PANEL,
     ROWS,
-    assign_panel,
-    assign_panel_tiles,
     assign_tile,
     finish_tile,
     lanes_above,
@@ -36,6 +34,7 @@ from fastkmeans.kernels.pack import (
     tile_norms,
     tile_size,
 )
+from fastkmeans.kernels.panel import assign_panel, assign_panel_tiles
 
 WIDTHS = (4, 8, 16)
 FEATURES = (1, 3, 16, 17, 63, 64, 65, 130, 200)

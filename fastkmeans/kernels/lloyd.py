@@ -23,9 +23,10 @@ from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_group
 from .exact import DIGIT, add_digits, row_digits, split_digits, weigh_digits
 from .integer import multiplier
 from .jit import kernel
-from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_panel, assign_panel_tiles, assign_tile, finish_tile, row_values
+from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_tile, finish_tile, row_values
 from .move import move_row
 from .pack import STRIP, load_row, pack_strip, pack_tile, panel_norms, panel_size, tile_norms
+from .panel import assign_panel, assign_panel_tiles
 from .simd import fetch_add, float_bits
 
 BLOCK = 1152  # rows of a block, lanes = points and plain loops

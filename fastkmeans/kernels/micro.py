@@ -18,7 +18,6 @@ free the array before the call.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from llvmlite import ir
@@ -32,14 +31,13 @@ CHUNK = 64  # features between two cuts of the FMA chain: bounds its rounding er
 ROWS = 12  # rows of a tile, lanes = centers
 PANEL = 3  # vectors of points in a panel, lanes = points
 CENTERS = 8  # centers of a tile, lanes = points
-UNROLLED = (2, 3)  # features for which the sweep of many centers is written out: a loop costs as much as it does
 
 
-def _int(value: int) -> ir.Constant:
+def int_(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
 
 
-def _update(b: Any, v: Any, index: Any, best: Any, second: Any, which: Any) -> tuple[Any, Any, Any]:
+def update(b: Any, v: Any, index: Any, best: Any, second: Any, which: Any) -> tuple[Any, Any, Any]:
     """Lane-wise running best, second best and index of the best, after one more value."""
     better = b.fcmp_ordered(">", v, best)
     second = simd.maximum(b, second, simd.minimum(b, v, best))
@@ -66,17 +64,17 @@ def _rows_by_groups(
     zero = simd.const(vtype, 0.0)
     groups = len(norms)
     start = [b.fsub(simd.const(vtype, -0.0), norm) for norm in norms] * rows
-    stride = b.mul(d, _int(width))
-    last = b.sub(b.udiv(b.add(d, _int(CHUNK - 1)), _int(CHUNK)), _int(1))
+    stride = b.mul(d, int_(width))
+    last = b.sub(b.udiv(b.add(d, int_(CHUNK - 1)), int_(CHUNK)), int_(1))
     cells = [(r, g) for r in range(rows) for g in range(groups)]
 
     def chunk_dots(y_chunk: Any, c_chunk: Any, count: Any, first: Any) -> list[Any]:
-        is_first = b.icmp_signed("==", first, _int(0))
-        with Loop(b, _int(0), count, _int(1), [b.select(is_first, value, zero) for value in start]) as loop:
+        is_first = b.icmp_signed("==", first, int_(0))
+        with Loop(b, int_(0), count, int_(1), [b.select(is_first, value, zero) for value in start]) as loop:
             if ahead is not None:
                 simd.prefetch(b, b.add(ahead[0], b.mul(b.add(first, loop.i), ahead[1])))
-            at_feature = simd.at(b, c_chunk, b.mul(loop.i, _int(width)))
-            vectors = [simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype) for g in range(groups)]
+            at_feature = simd.at(b, c_chunk, b.mul(loop.i, int_(width)))
+            vectors = [simd.load(b, simd.at(b, at_feature, b.mul(stride, int_(g))), vtype) for g in range(groups)]
             acc = list(loop.values)
             row_feature = simd.at(b, y_chunk, loop.i)
             for r in range(rows):
@@ -87,26 +85,26 @@ def _rows_by_groups(
         return loop.results
 
     # all chunks but the last leave their sums in `totals`; the last stays in registers and takes them up
-    several = b.icmp_signed(">", last, _int(0))
+    several = b.icmp_signed(">", last, int_(0))
     with b.if_then(several):
         for i in range(len(cells)):
             simd.store(b, zero, simd.at(b, totals, i * width))
-    with Loop(b, _int(0), last, _int(1), []) as chunks:
+    with Loop(b, int_(0), last, int_(1), []) as chunks:
         sums = chunk_dots(
-            simd.at(b, y, b.mul(chunks.i, _int(ROWS * CHUNK))),
-            simd.at(b, c, b.mul(chunks.i, _int(CHUNK * width))),
-            _int(CHUNK),
-            b.mul(chunks.i, _int(CHUNK)),
+            simd.at(b, y, b.mul(chunks.i, int_(ROWS * CHUNK))),
+            simd.at(b, c, b.mul(chunks.i, int_(CHUNK * width))),
+            int_(CHUNK),
+            b.mul(chunks.i, int_(CHUNK)),
         )
         for i, value in enumerate(sums):
             slot = simd.at(b, totals, i * width)
             simd.store(b, b.fadd(simd.load(b, slot, vtype), value), slot)
         chunks.next([])
     sums = chunk_dots(
-        simd.at(b, y, b.mul(last, _int(ROWS * CHUNK))),
-        simd.at(b, c, b.mul(last, _int(CHUNK * width))),
-        b.sub(d, b.mul(last, _int(CHUNK))),
-        b.mul(last, _int(CHUNK)),
+        simd.at(b, y, b.mul(last, int_(ROWS * CHUNK))),
+        simd.at(b, c, b.mul(last, int_(CHUNK * width))),
+        b.sub(d, b.mul(last, int_(CHUNK))),
+        b.mul(last, int_(CHUNK)),
     )
     before = b.block
     carry, done = b.append_basic_block("carry"), b.append_basic_block("done")
@@ -148,12 +146,12 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
         py, pc, ph = (simd.data(context, b, arrays[i], args[i]) for i in (1, 3, 5))
         ps, pw, pt = (simd.data(context, b, arrays[i], args[i]) for i in (10, 11, 13))
         y_tile, d_, n, first_ = simd.at(b, py, args[2]), args[7], args[8], args[9]
-        stride = b.mul(d_, _int(w))
-        with b.if_then(b.icmp_signed("==", first_, _int(0))):
+        stride = b.mul(d_, int_(w))
+        with b.if_then(b.icmp_signed("==", first_, int_(0))):
             low, none = simd.const(vtype, float("-inf")), simd.const(itype, 0)
             for r in range(ROWS):
-                place = b.mul(b.add(args[12], _int(r)), _int(w))
-                p_best = simd.at(b, ps, b.mul(place, _int(2)))
+                place = b.mul(b.add(args[12], int_(r)), int_(w))
+                p_best = simd.at(b, ps, b.mul(place, int_(2)))
                 simd.store(b, low, p_best)
                 simd.store(b, low, simd.at(b, p_best, w))
                 simd.store(b, none, simd.at(b, pw, place))
@@ -162,33 +160,33 @@ def assign_tile(typingctx, width, y, y0, c, c0, h, h0, d, n_groups, first, state
             rows = block_rows(w, groups)
             # the groups' numbers are carried as a vector: LLVM would broadcast a scalar again for every row
             number = simd.splat(b, b.trunc(b.add(first_, start), I32), w)
-            with Loop(b, start, stop, _int(groups), [number]) as loop:
+            with Loop(b, start, stop, int_(groups), [number]) as loop:
                 c_group = simd.at(b, simd.at(b, pc, args[4]), b.mul(loop.i, stride))
-                h_group = simd.at(b, simd.at(b, ph, args[6]), b.mul(loop.i, _int(w)))
+                h_group = simd.at(b, simd.at(b, ph, args[6]), b.mul(loop.i, int_(w)))
                 norms = [simd.load(b, simd.at(b, h_group, g * w), vtype) for g in range(groups)]
                 numbers = [b.add(loop.values[0], simd.const(itype, g)) for g in range(groups)]
                 for r0 in range(0, ROWS, rows):
                     # only the first groups have anything to fetch; the others ask for one line again and again
-                    step = b.select(b.icmp_signed("==", loop.i, _int(0)), args[15], _int(0))
+                    step = b.select(b.icmp_signed("==", loop.i, int_(0)), args[15], int_(0))
                     y_rows = simd.at(b, y_tile, r0 * CHUNK)
                     values = _rows_by_groups(b, rows, norms, y_rows, c_group, d_, w, pt, (args[14], step))
                     for r in range(rows):
-                        place = b.add(args[12], _int(r0 + r))
-                        p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
+                        place = b.add(args[12], int_(r0 + r))
+                        p_best = simd.at(b, ps, b.mul(place, int_(2 * w)))
                         p_second = simd.at(b, p_best, w)
-                        p_which = simd.at(b, pw, b.mul(place, _int(w)))
+                        p_which = simd.at(b, pw, b.mul(place, int_(w)))
                         best, second = simd.load(b, p_best, vtype), simd.load(b, p_second, vtype)
                         index = simd.load(b, p_which, itype)
                         for g in range(groups):
                             value = values[r * groups + g]
-                            best, second, index = _update(b, value, numbers[g], best, second, index)
+                            best, second, index = update(b, value, numbers[g], best, second, index)
                         simd.store(b, best, p_best)
                         simd.store(b, second, p_second)
                         simd.store(b, index, p_which)
                 loop.next([b.add(loop.values[0], simd.const(itype, groups))])
 
-        even = b.and_(n, _int(-2))
-        run(2, _int(0), even)
+        even = b.and_(n, int_(-2))
+        run(2, int_(0), even)
         run(1, even, n)
         return context.get_dummy_value()
 
@@ -206,14 +204,14 @@ def tile_values(typingctx, width, y, y0, c, h, d, n_groups, out, o0, totals):
         py, pc, ph, po, pt = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4, 7, 9))
         d_, n = args[5], args[6]
         rows = block_rows(w)
-        with Loop(b, _int(0), n, _int(1), []) as loop:
-            first = b.mul(loop.i, _int(w))
+        with Loop(b, int_(0), n, int_(1), []) as loop:
+            first = b.mul(loop.i, int_(w))
             c_group = simd.at(b, pc, b.mul(first, d_))
             norm = simd.load(b, simd.at(b, ph, first), simd.vector(F32, w))
             for r0 in range(0, ROWS, rows):
                 start = simd.at(b, simd.at(b, py, args[2]), r0 * CHUNK)
                 for r, value in enumerate(_rows_by_groups(b, rows, [norm], start, c_group, d_, w, pt)):
-                    place = b.add(b.mul(b.mul(n, _int(w)), _int(r0 + r)), first)
+                    place = b.add(b.mul(b.mul(n, int_(w)), int_(r0 + r)), first)
                     simd.store(b, value, simd.at(b, simd.at(b, po, args[8]), place))
             loop.next([])
         return context.get_dummy_value()
@@ -257,11 +255,11 @@ def finish_tile(typingctx, width, state, which, s0, v1, v2, label, o0):
         for r0 in range(0, ROWS, batch):
             best, second, index = [], [], []
             for r in range(r0, r0 + batch):
-                place = b.add(args[3], _int(r))
-                p_best = simd.at(b, ps, b.mul(place, _int(2 * w)))
+                place = b.add(args[3], int_(r))
+                p_best = simd.at(b, ps, b.mul(place, int_(2 * w)))
                 best.append(simd.load(b, p_best, vtype))
                 second.append(simd.load(b, simd.at(b, p_best, w), vtype))
-                group = simd.load(b, simd.at(b, pw, b.mul(place, _int(w))), itype)
+                group = simd.load(b, simd.at(b, pw, b.mul(place, int_(w))), itype)
                 index.append(b.add(b.mul(group, simd.const(itype, w)), lane))
             first = simd.fold_rows(b, best, simd.maximum)
             candidates = []
@@ -293,29 +291,29 @@ def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):
         types_ = signature.args
         py, pc, ph, po = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4, 7))
         d_, n = args[5], args[6]
-        stride = b.mul(d_, _int(w))
+        stride = b.mul(d_, int_(w))
         zero = simd.const(vtype, 0.0)
         y_row = simd.at(b, py, args[2])
-        n_chunks = b.udiv(b.add(d_, _int(CHUNK - 1)), _int(CHUNK))
+        n_chunks = b.udiv(b.add(d_, int_(CHUNK - 1)), int_(CHUNK))
 
         def run(groups: int, start: Any, stop: Any) -> None:
-            with Loop(b, start, stop, _int(groups), []) as loop:
+            with Loop(b, start, stop, int_(groups), []) as loop:
                 c_group = simd.at(b, pc, b.mul(loop.i, stride))
-                places = [b.mul(b.add(loop.i, _int(g)), _int(w)) for g in range(groups)]
+                places = [b.mul(b.add(loop.i, int_(g)), int_(w)) for g in range(groups)]
                 norms = [simd.load(b, simd.at(b, ph, place), vtype) for place in places]
                 begin = [b.fsub(simd.const(vtype, -0.0), norm) for norm in norms]
-                with Loop(b, _int(0), n_chunks, _int(1), [zero] * groups) as chunks:
-                    y_chunk = simd.at(b, y_row, b.mul(chunks.i, _int(ROWS * CHUNK)))
-                    c_chunk = simd.at(b, c_group, b.mul(chunks.i, _int(CHUNK * w)))
-                    left = b.sub(d_, b.mul(chunks.i, _int(CHUNK)))
-                    count = b.select(b.icmp_signed("<", left, _int(CHUNK)), left, _int(CHUNK))
-                    is_first = b.icmp_signed("==", chunks.i, _int(0))
+                with Loop(b, int_(0), n_chunks, int_(1), [zero] * groups) as chunks:
+                    y_chunk = simd.at(b, y_row, b.mul(chunks.i, int_(ROWS * CHUNK)))
+                    c_chunk = simd.at(b, c_group, b.mul(chunks.i, int_(CHUNK * w)))
+                    left = b.sub(d_, b.mul(chunks.i, int_(CHUNK)))
+                    count = b.select(b.icmp_signed("<", left, int_(CHUNK)), left, int_(CHUNK))
+                    is_first = b.icmp_signed("==", chunks.i, int_(0))
                     begin_here = [b.select(is_first, value, zero) for value in begin]
-                    with Loop(b, _int(0), count, _int(1), begin_here) as features:
+                    with Loop(b, int_(0), count, int_(1), begin_here) as features:
                         value = simd.splat(b, b.load(simd.at(b, y_chunk, features.i)), w)
-                        at_feature = simd.at(b, c_chunk, b.mul(features.i, _int(w)))
+                        at_feature = simd.at(b, c_chunk, b.mul(features.i, int_(w)))
                         acc = [
-                            simd.fma(b, value, simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype), a)
+                            simd.fma(b, value, simd.load(b, simd.at(b, at_feature, b.mul(stride, int_(g))), vtype), a)
                             for g, a in enumerate(features.values)
                         ]
                         features.next(acc)
@@ -326,204 +324,10 @@ def row_values(typingctx, width, y, y0, c, h, d, n_groups, out):
                     simd.store(b, value, simd.at(b, po, place))
                 loop.next([])
 
-        whole = b.and_(n, _int(-4))
-        run(4, _int(0), whole)
+        whole = b.and_(n, int_(-4))
+        run(4, int_(0), whole)
         run(1, whole, n)
         return context.get_dummy_value()
 
     i8 = types.int64
     return types.void(width, y, i8, c, h, i8, i8, out), codegen
-
-
-@intrinsic
-def assign_panel(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step):
-    """Best, second best and index of the best for the PANEL * w points of one panel, into v1, v2, label at o0.
-
-    p: panels, ``[d][PANEL * w]`` at p0.  c: center tiles ``[n_tiles][d][CENTERS]``; h: halved squared norms.
-    ahead, step: address of what a later panel is packed from, and its bytes per feature, to fetch.
-    """
-
-    def codegen(context, b, signature, args):
-        w = signature.args[0].count
-        panel = PANEL if w == 16 else 1 if w == 8 else PANEL
-        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
-        types_ = signature.args
-        pp, pc, ph = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4))
-        p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (7, 8, 9))
-        d_, n = args[5], args[6]
-        with Loop(b, _int(0), d_, _int(1), []) as lines:
-            address = b.add(args[11], b.mul(lines.i, args[12]))
-            for line in range(PANEL):
-                simd.prefetch(b, b.add(address, _int(64 * line)))
-            lines.next([])
-        low = simd.const(vtype, float("-inf"))
-        for v0 in range(0, PANEL, panel):
-            points = simd.at(b, pp, b.add(args[2], _int(v0 * w)))
-            # the number of the tile's first center is carried as a vector: LLVM would broadcast a scalar for every use
-            start = [low] * (2 * panel) + [simd.const(itype, 0)] * (panel + 1)
-            with Loop(b, _int(0), n, _int(1), start) as tiles:
-                c_tile = simd.at(b, pc, b.mul(tiles.i, b.mul(d_, _int(CENTERS))))
-                h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
-                begin = []
-                for t in range(CENTERS):
-                    begin += [simd.splat(b, b.fsub(ir.Constant(F32, -0.0), b.load(simd.at(b, h_tile, t))), w)] * panel
-                with Loop(b, _int(0), d_, _int(1), begin) as features:
-                    here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
-                    vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(panel)]
-                    c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
-                    acc = list(features.values)
-                    for t in range(CENTERS):
-                        value = simd.splat(b, b.load(simd.at(b, c_feature, t)), w)
-                        for v in range(panel):
-                            acc[t * panel + v] = simd.fma(b, value, vectors[v], acc[t * panel + v])
-                    features.next(acc)
-                best, second = list(tiles.values[:panel]), list(tiles.values[panel : 2 * panel])
-                index, number = list(tiles.values[2 * panel : -1]), tiles.values[-1]
-                for t in range(CENTERS):
-                    this = b.add(number, simd.const(itype, t))
-                    for v in range(panel):
-                        value = features.results[t * panel + v]
-                        best[v], second[v], index[v] = _update(b, value, this, best[v], second[v], index[v])
-                tiles.next([*best, *second, *index, b.add(number, simd.const(itype, CENTERS))])
-            for v in range(panel):
-                out = b.add(args[10], _int((v0 + v) * w))
-                simd.store(b, tiles.results[v], simd.at(b, p1, out))
-                simd.store(b, tiles.results[panel + v], simd.at(b, p2, out))
-                simd.store(b, tiles.results[2 * panel + v], simd.at(b, pl, out))
-        return context.get_dummy_value()
-
-    i8 = types.int64
-    return types.void(width, p, i8, c, h, i8, i8, v1, v2, label, i8, i8, i8), codegen
-
-
-@intrinsic
-def assign_panel_tiles(typingctx, width, p, p0, c, h, d, n_tiles, v1, v2, label, o0, ahead, step):
-    """`assign_panel` for many centers: the same values, in fewer steps per center.
-
-    Only the largest value of each tile of CENTERS is kept while centers go by, with the best and second best tile;
-    which center of the best tile it was, and the best of the others there, is found at the end by evaluating that tile
-    once more, point by point with lanes = centers.
-    """
-
-    def codegen(context, b, signature, args):
-        w = signature.args[0].count
-        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
-        types_ = signature.args
-        pp, pc, ph = (simd.data(context, b, types_[i], args[i]) for i in (1, 3, 4))
-        p1, p2, pl = (simd.data(context, b, types_[i], args[i]) for i in (7, 8, 9))
-        d_, n = args[5], args[6]
-        low, minus_zero = simd.const(vtype, float("-inf")), ir.Constant(F32, -0.0)
-        together = CENTERS if w == 16 else CENTERS // 2  # as many as leave room for PANEL vectors of each
-        with Loop(b, _int(0), d_, _int(1), []) as lines:
-            address = b.add(args[11], b.mul(lines.i, args[12]))
-            for line in range(PANEL):
-                simd.prefetch(b, b.add(address, _int(64 * line)))
-            lines.next([])
-        points = simd.at(b, pp, args[2])
-        tile_size = b.mul(d_, _int(CENTERS))
-
-        def row(start: Any, j: int) -> list[Any]:
-            return [simd.load(b, simd.at(b, start, (j * PANEL + v) * w), vtype) for v in range(PANEL)]
-
-        def tops_looped(c_tile: Any, begin: Any) -> list[Any]:
-            """The largest values of a tile, feature by feature."""
-            top: list[Any] = [None] * PANEL
-            for t0 in range(0, CENTERS, together):
-                start = [v for t in range(t0, t0 + together) for v in [begin(t)] * PANEL]
-                with Loop(b, _int(0), d_, _int(1), start) as features:
-                    here = simd.at(b, points, b.mul(features.i, _int(PANEL * w)))
-                    vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
-                    c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
-                    acc = list(features.values)
-                    for t in range(together):
-                        value = simd.splat(b, b.load(simd.at(b, c_feature, t0 + t)), w)
-                        for v in range(PANEL):
-                            acc[t * PANEL + v] = simd.fma(b, value, vectors[v], acc[t * PANEL + v])
-                    features.next(acc)
-                for v in range(PANEL):
-                    for value in features.results[v::PANEL]:
-                        top[v] = value if top[v] is None else simd.maximum(b, top[v], value)
-            return top
-
-        def tops_unrolled(c_tile: Any, begin: Any, few: int, held: list[list[Any]]) -> list[Any]:
-            """The same center by center: the first coordinates of the points stay in registers."""
-            top: list[Any] = [None] * PANEL
-            for t in range(CENTERS):
-                acc = [begin(t)] * PANEL
-                again = simd.opaque(b, points)
-                for j in range(few):
-                    value = simd.splat(b, b.load(simd.at(b, c_tile, j * CENTERS + t)), w)
-                    vectors = held[j] if j < len(held) else row(again, j)
-                    acc = [simd.fma(b, value, x, a) for x, a in zip(vectors, acc, strict=True)]
-                top = [a if x is None else simd.maximum(b, x, a) for x, a in zip(top, acc, strict=True)]
-            return top
-
-        def sweep(tops: Any) -> None:
-            start = [low] * (2 * PANEL) + [simd.const(itype, 0)] * (PANEL + 1)
-            with Loop(b, _int(0), n, _int(1), start) as tiles:
-                h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
-
-                def begin(t: int) -> Any:
-                    return simd.splat(b, b.fsub(minus_zero, b.load(simd.at(b, h_tile, t))), w)
-
-                top = tops(simd.at(b, pc, b.mul(tiles.i, tile_size)), begin)
-                best, second = list(tiles.values[:PANEL]), list(tiles.values[PANEL : 2 * PANEL])
-                index, number = list(tiles.values[2 * PANEL : -1]), tiles.values[-1]
-                for v in range(PANEL):
-                    best[v], second[v], index[v] = _update(b, top[v], number, best[v], second[v], index[v])
-                tiles.next([*best, *second, *index, b.add(number, simd.const(itype, 1))])
-            for v in range(PANEL):
-                out = b.add(args[10], _int(v * w))
-                simd.store(b, tiles.results[v], simd.at(b, p1, out))
-                simd.store(b, tiles.results[PANEL + v], simd.at(b, p2, out))
-                simd.store(b, tiles.results[2 * PANEL + v], simd.at(b, pl, out))
-
-        looped, done = b.append_basic_block("looped"), b.append_basic_block("done")
-        choice = b.switch(d_, looped)
-        for few in UNROLLED:
-            block = b.append_basic_block(f"of_{few}")
-            choice.add_case(_int(few), block)
-            b.position_at_end(block)
-            held = [row(points, j) for j in range(min(few, 2))]
-            sweep(functools.partial(tops_unrolled, few=few, held=held))
-            b.branch(done)
-        b.position_at_end(looped)
-        sweep(tops_looped)
-        b.branch(done)
-        b.position_at_end(done)
-
-        eight, numbers = simd.vector(F32, CENTERS), simd.vector(I32, CENTERS)
-        lane = ir.Constant(numbers, [ir.Constant(I32, i) for i in range(CENTERS)])
-        bits = ir.IntType(CENTERS)
-        with Loop(b, _int(0), _int(w), _int(1), []) as each:  # PANEL points side by side, for their latencies
-            places = [b.add(each.i, _int(v * w)) for v in range(PANEL)]
-            outs = [b.add(args[10], place) for place in places]
-            winners = [b.load(simd.at(b, pl, out)) for out in outs]
-            offsets = [b.zext(winner, I64) for winner in winners]
-            tiles_ = [simd.at(b, pc, b.mul(offset, tile_size)) for offset in offsets]
-            begin = []
-            for offset in offsets:
-                norms = simd.load(b, simd.at(b, ph, b.mul(offset, _int(CENTERS))), eight)
-                begin.append(b.fsub(simd.const(eight, -0.0), norms))
-            with Loop(b, _int(0), d_, _int(1), begin) as features:
-                acc = []
-                for place, tile, value in zip(places, tiles_, features.values, strict=True):
-                    point = simd.at(b, points, b.add(b.mul(features.i, _int(PANEL * w)), place))
-                    here = simd.load(b, simd.at(b, tile, b.mul(features.i, _int(CENTERS))), eight)
-                    acc.append(simd.fma(b, simd.splat(b, b.load(point), CENTERS), here, value))
-                features.next(acc)
-            for out, winner, values in zip(outs, winners, features.results, strict=True):
-                largest = simd.splat(b, b.load(simd.at(b, p1, out)), CENTERS)
-                equal = b.bitcast(b.fcmp_ordered("==", values, largest), bits)
-                first = simd.call(b, f"llvm.cttz.i{CENTERS}", bits, [equal, ir.Constant(ir.IntType(1), 0)])
-                chosen = b.zext(first, I32)
-                is_chosen = b.icmp_signed("==", lane, simd.splat(b, chosen, CENTERS))
-                rest = simd.fold(b, b.select(is_chosen, simd.const(eight, float("-inf")), values), simd.maximum)
-                p_second = simd.at(b, p2, out)
-                b.store(simd.maximum(b, rest, b.load(p_second)), p_second)
-                b.store(b.add(b.mul(winner, ir.Constant(I32, CENTERS)), chosen), simd.at(b, pl, out))
-            each.next([])
-        return context.get_dummy_value()
-
-    i8 = types.int64
-    return types.void(width, p, i8, c, h, i8, i8, v1, v2, label, i8, i8, i8), codegen
