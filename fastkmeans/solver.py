@@ -8,6 +8,7 @@ equal to ``predict(X)``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from .data import Data, RowSum, round_ratio
 from .kernels import exact
 from .passes import Measure, Sums
 from .points import Points
+
+FEW_ROWS = 64  # that tell about how large the inertia is
+HIDDEN = 1e-6  # of the scatter: an inertia below that is taken from the rows, for the difference would lose its digits
 
 
 class Iteration(NamedTuple):
@@ -116,7 +120,7 @@ class Descent(NamedTuple):
     means: NDArray[np.float64]  # as passes.update_centers keeps them
     sums: Sums
     assigner: Assigner
-    steps: list[tuple[float, Iteration]]  # how far the inertia lies below the scatter, and all the rest
+    steps: list[tuple[float, Iteration]]  # how far the inertia lies below the scatter, and the rest; it may be there
     n_iter: int
     converged: bool
     strict: bool  # the labels are those of the centers
@@ -141,6 +145,7 @@ class Solver:
         self.stopped = False  # by the callback: no further iteration is made
         self.mean: NDArray[np.float64] | None = None  # of all rows
         self.scatter: float | None = None  # weighted sum of squared distances to the mean
+        self.few: tuple[NDArray[np.intp], NDArray[np.float64]] | None = None  # some rows of positive weight
 
     def run(self, centers: NDArray[Any], known: NDArray[np.int32] | None = None) -> Run:
         """Iterate from these centers, (k, d) in the center dtype, and take the inertia of where that ends.
@@ -149,7 +154,7 @@ class Solver:
         no distances then; all else is the same.
         """
         data = self.data
-        done = self.descend(centers, known)
+        done = self.descend(centers, known, history=True)
         to_label = Measure(data, done.centers)
         self.label(done, to_label)
         squares = passes.inertia(data, done.centers, done.labels, to_label)
@@ -159,7 +164,10 @@ class Solver:
             passes.update_centers(data, done.sums, done.centers, done.means)
             scatter = squares.value + self._below(done.centers, done.centers, done.means, done.sums)[1]
         labels_nowhere(data, done.labels)
-        history = [step._replace(inertia=self._inertia(below, scatter)) for below, step in done.steps]
+        history = [
+            step._replace(inertia=self._inertia(below, scatter)) if math.isnan(step.inertia) else step
+            for below, step in done.steps
+        ]
         weights = self.cluster_weights(done.sums)
         return Run(done.centers, done.labels, total, done.n_iter, done.converged, history, weights)
 
@@ -171,8 +179,10 @@ class Solver:
         if not done.strict:
             done.assigner.assign(done.centers, done.labels, done.sums, measure, last=True)
 
-    def descend(self, centers: NDArray[Any], known: NDArray[np.int32] | None = None) -> Descent:
-        """The iterations of `run`."""
+    def descend(
+        self, centers: NDArray[Any], known: NDArray[np.int32] | None = None, *, history: bool = False
+    ) -> Descent:
+        """The iterations of `run`; history: whether anybody will ask for their inertia."""
         data = self.data
         if data.cosine:
             centers = cosine.unit_rows(centers, centers)
@@ -195,15 +205,18 @@ class Solver:
             n_refilled = 0 if strict else self._refill(centers, labels, sums, new)
             shift, below = self._below(centers, new, means, sums)
             seconds = time.perf_counter() - start
-            step = Iteration(np.nan, shift, done.changed, n_refilled, seconds, done.evaluated, done.algorithm)
+            value = np.nan  # not taken yet
+            if history and self._is_hidden(centers, labels, below):
+                value = measured(data, passes.inertia(data, centers, labels)).value
+            step = Iteration(value, shift, done.changed, n_refilled, seconds, done.evaluated, done.algorithm)
             steps.append((below, step))
-            if self.verbose:
+            if math.isnan(value) and (self.verbose or self.callback is not None):
                 value = self._inertia(below, self._scatter())
+            if self.verbose:
                 print(f"Iteration {t}, inertia {value}, {done.algorithm}, {done.evaluated:.1%} of distances computed.")
             centers = new
             self.iterations += 1
             if self.callback is not None:
-                value = self._inertia(below, self._scatter())
                 at = (self.restart, self.iterations, value)
                 self.stopped = bool(self.callback(Progress(*at, shift, done.changed, done.algorithm, seconds)))
             if strict:
@@ -238,6 +251,21 @@ class Solver:
             nowhere = np.zeros(self.data.n, np.int32)
             self.scatter = passes.inertia(self.data, self.mean.reshape(1, -1), nowhere).value
         return self.scatter
+
+    def _is_hidden(self, centers: NDArray[Any], labels: NDArray[np.int32], below: float) -> bool:
+        """Whether the inertia is so small beside the scatter that their difference would be rounding: by a few rows."""
+        data = self.data
+        if self.few is None:
+            rows = np.linspace(0, data.n - 1, min(data.n, FEW_ROWS)).astype(np.intp)
+            if data.weighted:
+                rows = rows[data.weights[rows] > 0]
+            self.few = rows, data.points.take(rows)
+        rows, values = self.few
+        if len(rows) == 0:
+            return True
+        with np.errstate(over="ignore"):
+            apart = values - centers[labels[rows]]
+            return float((apart * apart).sum()) / len(rows) * self._total_weight() < HIDDEN * below
 
     def _inertia(self, below: float, scatter: float) -> float:
         """The inertia that lies so far below the scatter."""

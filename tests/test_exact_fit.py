@@ -434,16 +434,33 @@ def test_means_of_tiny_values(dtype):
 
 @pytest.mark.parametrize("name", [n for n in matrix.NAMED if n != "1e-310"])
 def test_history_inertia(name):
-    """Free from the statistics, so only nearly the sum of distances: an error far below the scatter of the data."""
+    """From the statistics, so only nearly the sum of distances; from the rows where that would lose digits."""
     X = matrix.dataset(name).X
     C = matrix.start(name, "rows").astype(oracle.center_dtype(X.dtype))
     model = fit(X, len(C), C, tol=0.0)
     values = X.astype(np.float64)
     spread, grain = values.std(axis=0), 2.0**-52 * np.abs(values).max(axis=0)
-    allowed = 1e-6 * len(X) * (spread**2).sum() + 8 * len(X) * (grain * (spread + grain) + 2.0**-1074).sum()
+    allowed = 1e-13 * len(X) * (spread**2).sum() + 8 * len(X) * (grain * (spread + grain) + 2.0**-1074).sum()
     for ours, theirs in zip(model.history_, oracle.lloyd(X, C, tol=0.0).history, strict=True):
         assert ours.inertia == pytest.approx(oracle.inertia(X, C, theirs.labels), rel=1e-5, abs=allowed)
         C = theirs.centers
+
+
+@pytest.mark.parametrize("apart", [1e3, 1e5, 1e8])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_history_inertia_of_narrow_clusters(apart, weighted, capsys):
+    """Far narrower than they lie apart: the scatter tells nothing of the inertia."""
+    rng = np.random.default_rng(0)
+    X = apart * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[rng.integers(3, size=3000)]
+    X += 1e-2 * rng.normal(size=(3000, 2))
+    weights = rng.integers(0, 3, 3000).astype(float) if weighted else None
+    told = []
+    model = KMeans(6, random_state=0, n_init=1, tol=0, verbose=1, callback=lambda now: told.append(now.inertia))
+    history = [step.inertia for step in model.fit(X, sample_weight=weights).history_]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "inertia" in line]
+    assert history == told == [float(words[3].rstrip(",")) for words in lines]
+    assert (np.diff(history) <= 1e-9 * history[-1]).all()
+    assert history[-1] == pytest.approx(model.inertia_, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------------ any small
