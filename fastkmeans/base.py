@@ -295,15 +295,15 @@ class Clusterer(Estimator):
         -------
         distances : ndarray of shape (n_samples, n_clusters)
             float32 when X and the training data both call for float32 centers, else float64. Computed as differences,
-            so exactly 0 for a row that equals a center. Those of sparse data equal those of its dense form up to
-            rounding.
+            so exactly 0 for a row that equals a center (squares of differences below 1e-154 underflow). Those of sparse
+            data equal those of its dense form up to rounding.
 
         Raises
         ------
         NotFittedError, ValueError
             As `predict`.
         """
-        return self._wrapped(self._transform(self._checked(X)), X)
+        return self._wrapped(self._transform(self._checked(X), self.n_threads), X)
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> NDArray[np.floating[Any]]:
         """Fit X and return the distances of its rows to the centers: ``fit(X).transform(X)``.
@@ -318,7 +318,12 @@ class Clusterer(Estimator):
         distances : ndarray of shape (n_samples, n_clusters)
             As for `transform`.
         """
-        return self._wrapped(self._transform(self._fit(X, sample_weight)), X)
+        from fastkmeans import threads
+
+        points, n_threads = self._fit(X, sample_weight), self.n_threads
+        if n_threads is not None:
+            n_threads = min(n_threads, threads.pool_size())  # the fit has warned of more
+        return self._wrapped(self._transform(points, n_threads), X)
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Minus the inertia of X at the fitted centers; larger is better.
@@ -484,10 +489,10 @@ class Clusterer(Estimator):
 
         return solver.predict(points, self._centers(), n_threads=self.n_threads)
 
-    def _transform(self, points: "Points") -> NDArray[np.floating[Any]]:
+    def _transform(self, points: "Points", n_threads: int | None) -> NDArray[np.floating[Any]]:
         from fastkmeans import solver
 
-        return solver.transform(points, self._centers(), n_threads=self.n_threads)
+        return solver.transform(points, self._centers(), n_threads=n_threads)
 
     def _wrapped(self, values: NDArray[Any], X: Any) -> Any:
         """The output of `transform` as `set_output` or scikit-learn's setting wants it."""

@@ -287,6 +287,16 @@ def test_transform_is_distance():
     assert single.transform(X).dtype == np.float64
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("f4", 1e-6), ("f8", 1e-12)])
+@pytest.mark.parametrize(("d", "offset", "scale"), [(1, 0.0, 1.0), (3, 1e4, 1.0), (70, 0.0, 1e-30), (300, 1e4, 1e10)])
+def test_transform_is_as_near_as_the_dtype_allows(dtype, tolerance, d, offset, scale):
+    """Beside differences in extended precision: an offset of all values costs no digits."""
+    rows = (scale * (np.random.default_rng(d).normal(size=(200, d)) + offset)).astype(dtype)
+    model = KMeans(9, random_state=0, n_init=1).fit(rows)
+    expected = ((rows[:, None].astype(np.longdouble) - model.cluster_centers_) ** 2).sum(axis=2) ** 0.5
+    np.testing.assert_allclose(model.transform(rows), expected, rtol=tolerance)
+
+
 def test_predict_on_another_dtype():
     values = np.round(blobs() * 3).astype(np.int8)
     model = with_state().fit(values.astype(np.float64))

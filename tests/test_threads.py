@@ -55,10 +55,11 @@ def test_the_estimator_refuses_it_too(wrong):
         KMeans(2, n_init=1, n_threads=wrong).fit([[0.0], [1.0]])
 
 
-def test_more_than_the_pool_is_clamped_and_said_once(pool_of_six):
+@pytest.mark.parametrize("call", ["fit", "fit_predict", "fit_transform"])
+def test_more_than_the_pool_is_clamped_and_said_once(pool_of_six, call):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        KMeans(2, n_init=1, n_threads=np.int16(60)).fit(np.arange(8.0).reshape(4, 2))
+        getattr(KMeans(2, n_init=1, n_threads=np.int16(60)), call)(np.arange(8.0).reshape(4, 2))
     (warning,) = caught
     assert warning.category is UserWarning
     assert "n_threads=60 exceeds the 6 threads of Numba's pool; using 6" in str(warning.message)
