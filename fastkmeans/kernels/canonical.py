@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from . import simd
 from .jit import kernel
 from .pack import load_row
-from .simd import F64, I64, Loop, fetch_add, float_bits, from_bits
+from .simd import F64, I64, Loop, fetch_add, fetch_value, float_bits, from_bits
 
 GROUP = 8  # centers a group
 WIDE_ROWS = 16  # rows whose distances are added side by side: two chains of additions hide each other's latency
+LINE = 16  # features of a cache line, or more
 WIDE = 64  # features of their differences that lie in scratch at a time
 
 
@@ -290,6 +291,8 @@ def block_distances(X, lo, hi, centers, labels, weights, out, largest, terms, su
                 for r in range(np.uint64(min(WIDE_ROWS, hi - start))):
                     i = np.uint64(start) + r
                     c = np.uint64(labels[i])
+                    for j in range(j0, j0 + np.int64(count), LINE):  # rows are read in pieces: no CPU foresees that
+                        fetch_value(X, start + r + WIDE_ROWS, j)
                     for j in range(count):
                         t = np.float64(X[i, j1 + j]) - centers[c, j1 + j]
                         terms[r, j] = t * t

@@ -308,6 +308,9 @@ if config.DISABLE_JIT:
     def fetch_ahead(address):
         """As below: nothing to do."""
 
+    def fetch_value(X, i, j):
+        """As below: nothing to do."""
+
     def lowest_bit(bits):
         """As below."""
         return (int(bits) & -int(bits)).bit_length() - 1
@@ -351,6 +354,18 @@ else:
             return context.get_dummy_value()
 
         return types.void(types.int64), codegen
+
+    @intrinsic
+    def fetch_value(typingctx, X, i, j):
+        """Ask for the line that holds X[i, j] to be read soon; rows and columns beyond the last are allowed."""
+
+        def codegen(context, b, signature, args):
+            array = context.make_array(signature.args[0])(context, b, args[0])
+            offsets = [b.mul(index, b.extract_value(array.strides, axis)) for axis, index in enumerate(args[1:])]
+            prefetch(b, b.add(b.ptrtoint(array.data, I64), b.add(*offsets)))
+            return context.get_dummy_value()
+
+        return types.void(X, types.int64, types.int64), codegen
 
     @intrinsic
     def lowest_bit(typingctx, bits):
