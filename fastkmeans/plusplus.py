@@ -26,7 +26,7 @@ from . import threads
 from .data import Data, new_counter
 from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
-from .kernels import distance_table, fast_gains, parallel_seeding, simd, visit
+from .kernels import distance_table, fast_gains, parallel_seeding, simd
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
 from .packed import is_small
@@ -199,11 +199,11 @@ class Seeding:
         refused, taken = int(self.state[draws.MISSED]), t - self.frozen_at
         if refused:  # the share refused grows step by step: so many are left before all is frozen, and drawn, anew
             steps = min(steps, math.ceil(taken * (math.sqrt(draws.MISSES / refused) - 1.0)))
-        many = min(visit.MANY, self.L * max(2, steps))
+        many = min(self.visits.most, self.L * max(2, steps))
         together = min(many, (self.k - t) * self.L, int(total_room / per_candidate))
         # a list for one step alone costs more than it saves
         direct = t < self.direct_until or together < min(2, self.k - t) * self.L
-        if DIRECT is not None and t >= self.redo_until and self.L <= visit.MANY:
+        if DIRECT is not None and t >= self.redo_until and self.L <= self.visits.most:
             direct, together = DIRECT, max(together, self.L)
         if direct and self.columns:
             self._steps_of_table()
@@ -214,7 +214,7 @@ class Seeding:
             return
         self.settle()
         self.table = None
-        if self.L <= visit.MANY:
+        if self.L <= self.visits.most:
             together = together // self.L * self.L
         self._propose(together)
         if not self._evaluate():
@@ -476,8 +476,8 @@ class Seeding:
             return True
         t = int(self.state[draws.CHOSEN])
         counts = np.zeros((self.n_lanes, 2), np.int64)
-        for part in range(0, len(fresh), visit.MANY):
-            which = fresh[part : part + visit.MANY]
+        for part in range(0, len(fresh), self.visits.most):
+            which = fresh[part : part + self.visits.most]
             self.visits.visit(data.points.take(self.rows[which]), part, t, counts)
         self.rows_read += int(counts[:, 1].sum())
         if (counts[:, 0] > self.room).any():

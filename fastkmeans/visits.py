@@ -9,10 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
+from .codes import Codes
 from .data import Data, new_counter
 from .distance_table import Packing
 from .kernels import candidates as pairs
-from .kernels import canonical, fast_gains, lloyd, mapped, micro, panel_visit, parallel_seeding, simd, visit
+from .kernels import (
+    canonical,
+    coded_visit,
+    codes,
+    fast_gains,
+    lloyd,
+    mapped,
+    micro,
+    panel_visit,
+    parallel_seeding,
+    simd,
+    visit,
+)
 from .packed import Frame
 from .passes import ahead
 
@@ -21,8 +34,14 @@ ORDER_AGAIN = 1.6  # times as many seeds as at the last time: they are put into 
 MAP_FEATURES = 32  # features below which a row costs no more than its map
 MAP_CANDIDATES = 64  # still to come, at least
 MAP_SHARE = 0.3  # of the pairs are left by a map that is worth while, at most
+SHARE_SAMPLE = 128  # rows that tell how many have a candidate within reach
 MAP_SAMPLE = 1024  # rows that the map is made from
 MAP: bool | None = None  # whether there is a map, and an order; None means what pays.  Tests force one
+CODE_FEATURES = 12  # features below which a row costs no more than its code
+CODE_CANDIDATES = 64  # still to come, at least
+CODE_SHARE = 0.3  # of the bytes of X may be taken by codes of rows
+CODE_BYTES = 1 << 32  # they may take at most
+CODES: bool | None = None  # whether visits are by codes; None means where that pays.  Tests force one
 NO_ORDER = np.empty(0, np.int32)
 NO_MAP = np.empty((0, mapped.DIMENSIONS), np.float32)
 
@@ -67,7 +86,7 @@ class Map:
         self.error = np.array(
             [24.0 * 2.0**-24, 2.0**-23 + math.sqrt((16.0 * d + 128.0) * 2.0**-53), (d + 64) * tiny + lost]
         )
-        self.rows = np.empty((data.n, mapped.DIMENSIONS), np.float32)
+        self.rows = NO_MAP  # not of all rows
 
     def of(self, X: NDArray[Any], out: NDArray[np.float32], n_lanes: int = 1) -> NDArray[np.float32]:
         shared = (X, new_counter(), self.origin, self.scale, self.directions.reshape(-1), out)
@@ -106,6 +125,10 @@ class Visits:
         self.share = 1.0  # of the rows that had a candidate within reach at the last visit
         self.map: Map | None = None
         self.map_tried = False
+        self.most = visit.MANY  # candidates at a time
+        self.codes: Codes | None = None
+        self.codes_tried = False
+        self.sampled_at = 0  # seeds when the share was last estimated
 
     @property
     def entries(self) -> tuple[NDArray[Any], ...]:
@@ -121,18 +144,33 @@ class Visits:
             self.frames[single] = Frame(self.data, self.seeds[:1], single)
         return self.frames[single]
 
+    def _packing(self) -> Packing:
+        """How rows are packed for differences in float32."""
+        return Packing.of(self.data, self.frame(self.data.points.center_dtype == np.float32))
+
     def visit(self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]) -> None:
         """List the rows that come nearer to these candidates than to the first t seeds.
 
         counts (n_lanes, 2) int64 INOUT: entries, and rows that had a candidate within reach.
         """
+        M, d = candidates.shape
+        plain = self.width == 1
+        if not plain and self._by_codes(candidates, t):
+            self._visit_codes(candidates, first_slot, counts)
+        # what a candidate can change lies twice as far as what it does: in d dimensions, 2**d times as many rows
+        elif not (plain or MAP) and d < fast_gains.FEW and t * ORDER_SHARE < M * 2.0**d:
+            self._visit_panels(candidates, first_slot, counts)
+        else:
+            for part in range(0, M, visit.MANY):
+                self._visit_in_reach(candidates[part : part + visit.MANY], first_slot + part, t, counts)
+
+    def _visit_in_reach(
+        self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]
+    ) -> None:  # fmt: skip
+        """`visit` of the rows that have a candidate within reach, for visit.MANY candidates at most."""
         data, width = self.data, self.width
         M, d = candidates.shape
         plain = width == 1
-        # what a candidate can change lies twice as far as what it does: in d dimensions, 2**d times as many rows
-        if not (plain or MAP) and d < fast_gains.FEW and t * ORDER_SHARE < M * 2.0**d:
-            self._visit_panels(candidates, first_slot, counts)
-            return
         grouped = canonical.group_centers(candidates)
         table, closest = np.empty((t, -(-M // visit.WORD) * visit.WORD), np.float32), np.empty(t, np.float32)
         if not plain:
@@ -166,10 +204,69 @@ class Visits:
             threads.share(self.n_lanes, parallel_seeding.candidates_parallel, visit.candidates_lane, shared, private)
         self.share = (int(counts[:, 1].sum()) - before) / data.n
 
+    def _by_codes(self, candidates: NDArray[np.float64], t: int) -> bool:
+        """Whether the next visit is one by codes."""
+        data = self.data
+        if not self.codes_tried:
+            self.codes_tried = True
+            to_come = (len(self.seeds) - t) * (2 + int(math.log(len(self.seeds))))
+            wanted = MAP is None and data.d >= CODE_FEATURES and to_come >= CODE_CANDIDATES
+            if (wanted if CODES is None else CODES) and self.width >= 8:
+                self._make_codes(candidates)
+        if self.codes is None:
+            return False
+        if t >= ORDER_AGAIN * self.sampled_at and not CODES:
+            self.sampled_at = t
+            self.share = self._estimated_share(candidates)
+        return bool(CODES) or self.share >= ORDER_SHARE
+
+    def _make_codes(self, candidates: NDArray[np.float64]) -> None:
+        """Encode all rows, or their map, if that serves."""
+        data = self.data
+        found = self._useful_map(candidates) if MAP or (MAP is None and data.d >= MAP_FEATURES) else None
+        if found is None and not CODES:
+            small = data.n * data.d <= min(CODE_SHARE * data.points.nbytes, CODE_BYTES)
+            if not small or not codes.has_byte_products(self.width):
+                return
+        self.most = 2 * visit.MANY
+        self.codes = Codes(self.width, data.d if found is None else mapped.DIMENSIONS, found)
+        for lo, _, rows in data.ranges(4.0 * data.d * visit.MANY):
+            self.codes.encode(data, lo, rows, self._packing().frame)
+
+    def _estimated_share(self, candidates: NDArray[np.float64]) -> float:
+        """Of the rows, how many have a candidate within reach: by a sample."""
+        sampled = np.arange(0, self.data.n, max(1, self.data.n // SHARE_SAMPLE))[:SHARE_SAMPLE]
+        own, M = self.seeds[self.labels[sampled]], len(candidates)
+        table, farthest = np.empty((len(own), M), np.float32), np.empty(len(own), np.float32)
+        scale = self._packing().frame.scale
+        grouped = canonical.group_centers(candidates)
+        pairs.spacing_lane(False, own, new_counter(), grouped, M, scale, scale, table, farthest)
+        return float((-farthest < self.nearest_sq[sampled] * scale * scale).mean())
+
+    def _visit_codes(self, candidates: NDArray[np.float64], first_slot: int, counts: NDArray[np.int64]) -> None:
+        """`visit` of all rows by their codes."""
+        data, found = self.data, self.codes
+        assert found is not None
+        packing = self._packing()
+        scale = packing.frame.scale
+        coded = found.candidates(candidates, packing.frame)
+        centers = np.zeros((len(candidates), -(-data.d // 16) * 16), np.float32)
+        centers[:, : data.d] = packing.pack(candidates)
+        for lo, hi, rows in data.ranges(4.0 * data.d * visit.MANY):
+            shared = (
+                simd.lanes(self.width), found.kind, rows, new_counter(), *found.rows[lo], *coded,
+                self.nearest_sq[lo:hi], lo, scale, scale, *packing.bounds, packing.scale, packing.tiled_shift,
+                centers.reshape(-1), candidates, first_slot, *ahead(rows, data.d),
+            )  # fmt: skip
+            threads.share(
+                self.n_lanes, parallel_seeding.coded_candidates_parallel, coded_visit.coded_candidates_lane, shared,
+                (*self.entries, counts),
+            )  # fmt: skip
+
     def _visit_panels(self, candidates: NDArray[np.float64], first_slot: int, counts: NDArray[np.int64]) -> None:
         """`visit` of all rows, which have few features."""
         data = self.data
-        packing = Packing.of(data, self.frame(data.points.center_dtype == np.float32))
+        packing = self._packing()
         scale = packing.frame.scale
         for lo, hi, rows in data.ranges(4.0 * data.d * visit.MANY):
             shared = (
@@ -204,13 +301,13 @@ class Visits:
                 self.map.of(candidates, out).astype(np.float64), 1.0, np.zeros(mapped.DIMENSIONS)
             )
 
-    def _make_map(self, candidates: NDArray[np.float64]) -> None:
-        """Map all rows, if few enough pairs of a sample are left after that."""
+    def _useful_map(self, candidates: NDArray[np.float64]) -> Map | None:
+        """A map, if few enough pairs of a sample are left after it."""
         data = self.data
         sampled = np.arange(0, data.n, max(1, data.n // MAP_SAMPLE))[:MAP_SAMPLE]
         sampled = sampled[self.nearest_sq[sampled] > 0.0]  # rows of weight zero may be anything
         if len(sampled) < 2:
-            return
+            return None
         sample = data.points.take(sampled)
         found = Map(data, sample)
         size = (len(sampled), mapped.DIMENSIONS)
@@ -218,11 +315,18 @@ class Visits:
         b = found.of(candidates, np.empty((len(candidates), mapped.DIMENSIONS), np.float32)).astype(np.float64)
         apart = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2.0 * a @ b.T
         left = (apart < (self.nearest_sq[sampled] * found.scale * found.scale)[:, None]).mean()
-        if left > MAP_SHARE and not MAP:
+        return found if left <= MAP_SHARE or MAP else None
+
+    def _make_map(self, candidates: NDArray[np.float64]) -> None:
+        """Map all rows, if that serves."""
+        data = self.data
+        self.map = self._useful_map(candidates)
+        if self.map is None:
             return
-        self.map = found
+        self.map.rows = np.empty((data.n, mapped.DIMENSIONS), np.float32)
         for lo, hi, rows in data.ranges(8.0 * data.d * mapped.DIMENSIONS):
-            found.of(rows, found.rows[lo:hi], data.lanes(8.0 * (hi - lo) * data.d * mapped.DIMENSIONS, hi - lo))
+            n_lanes = data.lanes(8.0 * (hi - lo) * data.d * mapped.DIMENSIONS, hi - lo)
+            self.map.of(rows, self.map.rows[lo:hi], n_lanes)
 
     def _stretches(self, lo: int, hi: int, frame: Frame) -> tuple[Any, ...]:
         """Rows in order, where their stretches begin, and minus the largest distance in each, packed and rounded."""

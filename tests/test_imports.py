@@ -35,6 +35,7 @@ RANKS = {
     "sparse_plusplus": 2,
     "brief": 2,
     "distance_table": 2,
+    "codes": 2,
     "plusplus": 2,
     "potentials": 2,
     "visits": 2,

@@ -187,6 +187,12 @@ MUTATIONS = {
         "return np.float32(0.5), ",
         "test_seeding.py::test_labels_and_distances_of_the_seeds[False-None-uniform32]",
     ),
+    "forget what codes are rounded by": Mutation(
+        "kernels/codes.py",
+        "limit -= by_length * lengths[i] + by_rest * rests[i] + always + by_reach * reach",
+        "limit -= always",
+        "test_seeding.py::test_rows_that_come_nearer_are_never_missed",
+    ),
     "trust the plane between two centers": Mutation(
         "kernels/plane.py",
         "return 2.0 * (d + 8) * 2.0**-53 * total + (d + 8) * 2.0**-1070",

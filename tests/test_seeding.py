@@ -40,14 +40,17 @@ def rows_of(X, k, seed, weights=None, n_candidates=None, n_threads=1):
 def check(X, k, seeds=(0, 1), weights=None, n_candidates=None):
     for seed in seeds:
         expected = oracle.kmeans_plusplus(X, weights, k, seed, n_candidates)
-        for direct, tables, helped in (
-            (True, False, None), (True, True, None), (False, None, True), (False, None, False), (None, None, None),
+        for direct, tables, helped, coded in (
+            (True, False, None, None), (True, True, None, None), (False, None, True, False),
+            (False, None, False, False), (False, None, True, True), (False, None, False, True),
+            (None, None, None, None),
         ):  # fmt: skip
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(plusplus, "DIRECT", direct)
                 patch.setattr(plusplus, "TABLES", tables)
                 patch.setattr(visits, "MAP", helped)
-                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct, tables, helped)
+                patch.setattr(visits, "CODES", coded)
+                assert rows_of(X, k, seed, weights, n_candidates) == expected, (seed, direct, tables, helped, coded)
 
 
 @pytest.mark.parametrize("name", matrix.DATA)
@@ -88,9 +91,14 @@ def test_what_is_evaluated_together_does_not_matter(name, monkeypatch):
         assert rows_of(X, k, 5) == expected
     monkeypatch.setattr(plusplus, "STALE", 1)
     monkeypatch.setattr(visits, "MAP", True)
-    assert rows_of(X, k, 5) == expected
-    monkeypatch.setattr(data, "RANGE_ROWS", 50)
-    assert rows_of(X, k, 5) == expected
+    for coded in (False, True):
+        monkeypatch.setattr(visits, "CODES", coded)
+        assert rows_of(X, k, 5) == expected
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "RANGE_ROWS", 50)
+        for coded in (False, True):
+            patch.setattr(visits, "CODES", coded)
+            assert rows_of(X, k, 5) == expected
     # lists too small for anything, or for some steps
     for room in (1, 40, 200):
         monkeypatch.setattr(plusplus, "LIST_ROOM", room)
@@ -246,9 +254,9 @@ def seeded(X, weights, seeds, width):
 
 
 @hypothesis.settings(max_examples=100)
-@hypothesis.given(clouds(), st.integers(1, 96), st.booleans())
-def test_rows_that_come_nearer_are_never_missed(cloud, count, helped):
-    """The filters leave exactly what plain loops find, with an order and a map, and without."""
+@hypothesis.given(clouds(), st.integers(1, 96), st.booleans(), st.booleans())
+def test_rows_that_come_nearer_are_never_missed(cloud, count, helped, coded):
+    """The filters leave exactly what plain loops find, with an order and a map, by codes, and without."""
     X, weights, rng = cloud
     present = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
     seeds, chosen = rng.choice(present, 3), rng.choice(present, count)
@@ -264,7 +272,9 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count, helped):
         found._flags = lambda: np.ones(count, np.uint8)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(visits, "MAP", helped)
+            patch.setattr(visits, "CODES", coded)
             assert found._evaluate()
+            assert (found.visits.codes is not None) == (coded and width >= 8)
         lists = [
             (int(i), c, float(v))
             for c in range(count)
@@ -330,6 +340,26 @@ def test_rows_out_of_reach_are_passed_over():
         assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 120, 1)
         read[helped] = found.rows_read
     assert read[True] <= read[False] < 30 * len(X)  # a step at a time would read all of them 120 times
+
+
+def test_codes_give_way_where_few_rows_are_within_reach(monkeypatch):
+    """Of many small blobs: visits begin by codes, and then go by the rows of the seeds that candidates are near to."""
+    rng = np.random.default_rng(0)
+    X = (20.0 * rng.normal(size=(300, 40)))[rng.integers(0, 300, 6000)] + 0.1 * rng.normal(size=(6000, 40))
+    X = X.astype(np.float32)
+    monkeypatch.setattr(plusplus, "DIRECT", False)
+    monkeypatch.setattr(plusplus, "LIST_ROOM", 10**6)
+    source, words, ways = prepared(X), stream(1), []
+    for name in ("_visit_codes", "_visit_in_reach"):
+        way = getattr(visits.Visits, name)
+        monkeypatch.setattr(
+            visits.Visits, name, lambda self, c, *a, way=way, name=name: (ways.append((name, len(c))), way(self, c, *a))
+        )
+    found = plusplus.greedy(source, 600, None, words, seeding.WeightDraws(source, words).draw())
+    assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 600, 1)
+    if WIDTH >= 8:
+        assert {name for name, _ in ways} == {"_visit_codes", "_visit_in_reach"}
+        assert max(count for name, count in ways if name == "_visit_in_reach") <= visit.MANY
 
 
 def test_several_steps_from_one_table(monkeypatch):

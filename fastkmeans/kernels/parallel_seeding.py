@@ -6,6 +6,8 @@ from __future__ import annotations
 from numba import prange
 
 from .candidates import spacing_lane
+from .coded_visit import coded_candidates_lane
+from .codes import encode_lane
 from .distance_table import table_gains_lane, table_settle_lane, tabulate_lane
 from .fast_gains import fast_gains_lane, panel_gains_lane
 from .gains import gains_lane, nearer_lane
@@ -64,6 +66,33 @@ def candidates_parallel(
             width, X, counter, order, starts, reaches, nearest_sq, labels, offset, table, closest, square0, square1,
             error, candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes,
             mapped, map_scale, map_error, map_groups, map_halves, map_largest,
+            entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
+        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def encode_parallel(
+    n, width, kind, X, counter, scale, shift, error, top, limit, words, steps, halves, lengths, rests, origins
+):  # fmt: skip
+    for _ in prange(n):
+        encode_lane(
+            width, kind, X, counter, scale, shift, error, top, limit, words, steps, halves, lengths, rests, origins
+        )
+
+
+@kernel(parallel=True)
+def coded_candidates_parallel(
+    n, width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error, length_error,
+    code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, square0, square1,
+    relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
+    entry_rows, entry_slots, entry_values, count,
+):  # fmt: skip
+    for lane in prange(n):
+        coded_candidates_lane(
+            width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error,
+            length_error, code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset,
+            square0, square1,
+            relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
             entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
         )  # fmt: skip
 

@@ -42,7 +42,7 @@ def record(i, q, value, entry_rows, entry_slots, entry_values, count):
 
 
 @kernel
-def _decide(
+def decide(
     X, offset, rows, slots, n_pairs, nearest_sq, candidates, first_slot, terms, sums,
     entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
@@ -286,13 +286,13 @@ def candidates_lane(
                         pair_rows[n_pairs], pair_slots[n_pairs] = i, q
                         n_pairs += 1
                         if n_pairs == WIDE_ROWS:
-                            _decide(
+                            decide(
                                 X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms,
                                 sums, entry_rows, entry_slots, entry_values, count,
                             )  # fmt: skip
                             n_pairs = 0
         if n_pairs > 0:
-            _decide(
+            decide(
                 X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms, sums,
                 entry_rows, entry_slots, entry_values, count,
             )  # fmt: skip

@@ -1,0 +1,88 @@
+"""The visit of the rows by their codes: every row is compared with all candidates in integers of 8 or 16 bits.
+
+Where most rows have a candidate within reach, this costs less than to find out which have.  The codes are of the rows
+or, where that leaves few pairs, of their map.  Pairs that they leave are dismissed by differences in float32, or
+decided by the canonical value and listed as visit.py has it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .canonical import WIDE, WIDE_ROWS
+from .codes import WORD, filter_rows, square_apart
+from .jit import kernel
+from .micro import ROWS
+from .simd import fetch_add, fetch_ahead, lowest_bit
+from .visit import decide
+
+VISIT = 96 * ROWS  # rows of a block
+AHEAD = 16  # rows that one is fetched before its turn
+
+
+@kernel
+def coded_candidates_lane(
+    width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error, length_error,
+    code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, square0, square1,
+    relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
+    entry_rows, entry_slots, entry_values, count,
+):  # fmt: skip
+    """List the rows that come nearer to each candidate, and their distances.
+
+    words ... origins: codes of the rows, as codes.encode_lane leaves them; code_scale (2,): the scale of what is
+    encoded, twice, code_error, length_error: its bounds, code_groups ... code_largest: codes of the candidates: see
+    codes.filter_rows; relative, a, floor, pack_scale, shift: as fast_gains.fast_gains_lane has them; centers float32
+    [M][d rounded up to 16]: candidates packed, with zeros IN; count[1]: rows that were read; the rest as in
+    visit.candidates_lane.
+    """
+    n, d = X.shape
+    of = shift.dtype.type
+    padded = (d + 15) // 16 * 16
+    n_groups = code_halves.shape[0] // len(width)
+    n_masks = (n_groups * len(width) + WORD - 1) // WORD
+    limits, masks = np.empty(VISIT, np.float32), np.zeros(n_masks * VISIT, np.int64)
+    visited = np.empty(VISIT + 1, np.int64)
+    y = np.zeros(padded, np.float32)
+    pair_rows, pair_slots = np.empty(WIDE_ROWS, np.int64), np.empty(WIDE_ROWS, np.int64)
+    terms, sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
+    above, off, least = np.float32(1.0 + 2.0 * relative + 1e-6), np.float32(2.1 * a), np.float32(2.0 * a * a + floor)
+    while True:
+        start = fetch_add(counter, VISIT)
+        if start >= n:
+            break
+        n_visited = filter_rows(
+            width, kind, start, min(start + VISIT, n), words, n_words, code_groups, n_groups, code_halves, unit, steps,
+            code_lows, lengths, rests, origins, nearest_sq, code_scale, code_error, length_error, code_residual,
+            code_largest, limits, masks, n_masks, visited,
+        )  # fmt: skip
+        count[1] += n_visited
+        n_pairs = 0
+        for v in range(n_visited):
+            if ahead != 0:
+                line = ahead + (start + visited[min(v + AHEAD, n_visited - 1)]) * row_bytes
+                for byte in range(0, row_bytes, 64):
+                    fetch_ahead(line + byte)
+            i = start + visited[v]
+            for j in range(np.uint64(d)):
+                y[j] = of(X[np.uint64(i), j]) * pack_scale - shift[j]
+            near = np.float32(nearest_sq[i] * square0 * square1)
+            limit = near * above + off * np.sqrt(near) + least
+            for u in range(n_masks):
+                mask = masks[visited[v] * n_masks + u]
+                while mask != 0:
+                    q = u * WORD + lowest_bit(mask)
+                    mask &= mask - 1
+                    if square_apart(width, y, centers, q * padded, padded) <= limit:
+                        pair_rows[n_pairs], pair_slots[n_pairs] = i, q
+                        n_pairs += 1
+                        if n_pairs == WIDE_ROWS:
+                            decide(
+                                X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms,
+                                sums, entry_rows, entry_slots, entry_values, count,
+                            )  # fmt: skip
+                            n_pairs = 0
+        if n_pairs > 0:
+            decide(
+                X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms, sums,
+                entry_rows, entry_slots, entry_values, count,
+            )  # fmt: skip
