@@ -98,6 +98,21 @@ def columns_for(data: Data, width: int) -> int:
     return min(MOST, int((SHARE * data.d * itemsize + ROW_BYTES) / 4.0)) // width * width
 
 
+def fast_distances(
+    packing: Packing, width: int, rows: NDArray[Any], candidates: NDArray[np.float64]
+) -> NDArray[np.float32]:  # fmt: skip
+    """Fast distances of a few rows to candidates."""
+    M = len(candidates)
+    centers = np.zeros((-(-M // width) * width, rows.shape[1]), np.float32)
+    centers[:M] = packing.pack(candidates)
+    values = np.empty((len(rows), len(centers)), np.float32)
+    kernels.tabulate_lane(
+        simd.lanes(width), rows, new_counter(), packing.scale, packing.tiled_shift, by_groups(centers, width),
+        len(centers) // width, 0, 0, values,
+    )  # fmt: skip
+    return values[:, :M]
+
+
 class DistanceTable:
     """Distances of all rows to some candidates, from one reading of X, and the steps since.
 
@@ -128,7 +143,7 @@ class DistanceTable:
         for lo, hi, rows in data.ranges(2.0 * d * M):
             shared = (
                 simd.lanes(width), rows, new_counter(), packing.scale, packing.tiled_shift, by_groups(centers, width),
-                n_groups, *ahead(rows, kernels.TOGETHER), self.values[lo:hi],
+                n_groups, *ahead(rows, kernels.BLOCK), self.values[lo:hi],
             )  # fmt: skip
             threads.share(n_lanes, parallel_seeding.tabulate_parallel, kernels.tabulate_lane, shared)
 

@@ -26,6 +26,7 @@ from . import threads
 from .data import Data, new_counter
 from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
+from .forecast import Sample
 from .kernels import distance_table, fast_gains, parallel_seeding, simd
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
@@ -96,6 +97,7 @@ class Seeding:
         self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet
         self.by_rows = not self.plain and data.d < fast_gains.FEW
         self.table: DistanceTable | None = None
+        self.sample: Sample | None = None
         # of a table, where one serves: few features are read faster than a table of them
         self.columns = 0 if self.plain or self.by_rows else columns_for(data, self.width)
         if TABLES is not None:
@@ -276,10 +278,13 @@ class Seeding:
         self.settle()
         self.table = None  # before there is another one
         t = int(self.state[draws.CHOSEN])
-        # after so many steps, at the latest, all is frozen anew for what is refused (measured)
-        steps = min(self.k - t, 2 * t)
-        self._propose(min(self.columns, steps * self.L + draws.MISSES - int(self.state[draws.MISSED])))
-        which = np.flatnonzero(self._flags())[: self.columns]
+        self._propose(self.columns + draws.MISSES - int(self.state[draws.MISSED]))
+        if self.sample is None:
+            self.sample = Sample(data, self.width)
+        which = self.sample.wanted(
+            self._packing(), self.columns, self.k - t, self.L, self.rows, self.inside, self._flags(), self.nearest_sq,
+            self.frozen.scale, self.state,
+        )  # fmt: skip
         if len(which) < self.L:
             self._collect()  # in vain: all is to be frozen anew
             return

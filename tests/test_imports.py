@@ -36,6 +36,7 @@ RANKS = {
     "brief": 2,
     "distance_table": 2,
     "codes": 2,
+    "forecast": 2,
     "plusplus": 2,
     "potentials": 2,
     "visits": 2,

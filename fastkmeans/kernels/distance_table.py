@@ -16,54 +16,48 @@ from numba.extending import intrinsic
 
 from . import simd
 from .candidates import pair_distances
-from .canonical import WIDE, WIDE_ROWS
+from .canonical import LINE, WIDE, WIDE_ROWS
 from .fast_gains import pack_flat
 from .jit import kernel
-from .simd import F32, I64, Loop, fetch_add
+from .simd import F32, I64, Loop, fetch_add, fetch_value
 
-TOGETHER = 4  # rows of a step of the kernel: with two groups of centers they leave registers for what is loaded
-BLOCK = 24  # rows that are packed at a time
-FEATURES = 128  # of them, and of two groups of centers, stay in the first cache
+CHAINS = 12  # sums that are added to in turn: rows of a step of the kernel times groups of centers
+BLOCK = 24  # rows that are packed at a time, a multiple of CHAINS
 VISIT = 192  # rows a lane takes at a time
 GAINS = 1024  # rows whose gains are added in float32
 
 
 @intrinsic
-def _tabulate(typingctx, width, y, n_rows, d, j0, j1, centers, n_groups, table, t0, ahead, step):
-    """Add the features j0 to j1 to squared distances of packed rows [row][d] to packed centers [group][d][w].
+def _tabulate(typingctx, width, y, d, centers, n_groups, table, ahead, step):
+    """Squared distances of BLOCK packed rows [row][d] to packed centers [group][d][w].
 
-    n_rows: a multiple of TOGETHER; table: [row][n_groups * w] float32 at t0 INOUT; ahead, step: address to fetch from
-    meanwhile, and bytes per feature of TOGETHER rows.
+    table: [row][n_groups * w] float32 OUT; ahead, step: address to fetch from meanwhile, and bytes per feature of
+    BLOCK rows.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
-        nought, one, together = ir.Constant(I64, 0), ir.Constant(I64, 1), ir.Constant(I64, TOGETHER)
+        zero, nought, one, lanes = simd.const(vtype, 0.0), ir.Constant(I64, 0), ir.Constant(I64, 1), ir.Constant(I64, w)
         t = signature.args
-        py, pc, pt = (simd.data(context, b, t[i], args[i]) for i in (1, 6, 8))
-        n, d_, first_feature, last_feature, n_groups_ = args[2], args[3], args[4], args[5], args[7]
-        lanes = ir.Constant(I64, w)
+        py, pc, pt = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 5))
+        d_, n_groups_ = args[2], args[4]
         pitch = b.mul(n_groups_, lanes)
-        out = simd.at(b, pt, args[9])
 
         def run(count: int, start: Any, stop: Any) -> None:
+            together = CHAINS // count if w == 16 else CHAINS // count // 2  # AVX2 has half the registers
+            rows_, steps = ir.Constant(I64, together), ir.Constant(I64, BLOCK // together)
             with Loop(b, start, stop, ir.Constant(I64, count), []) as groups:
                 numbers = [b.add(groups.i, ir.Constant(I64, g)) for g in range(count)]
                 mine = [simd.at(b, pc, b.mul(number, b.mul(d_, lanes))) for number in numbers]
                 # only the first groups have anything to fetch; the others ask for one line again and again
-                step = b.select(b.icmp_signed("==", groups.i, nought), args[11], nought)
-                with Loop(b, nought, n, together, []) as tiles:
-                    each = [b.add(tiles.i, ir.Constant(I64, r)) for r in range(TOGETHER)]
-                    rows = [simd.at(b, py, b.mul(d_, row)) for row in each]
-                    places = [
-                        simd.at(b, out, b.add(b.mul(pitch, row), b.mul(number, lanes)))
-                        for row in each
-                        for number in numbers
-                    ]
-                    before = [simd.load(b, place, vtype) for place in places]
-                    following = b.add(args[10], b.mul(b.mul(b.udiv(tiles.i, together), d_), args[11]))
-                    with Loop(b, first_feature, last_feature, one, before) as features:
+                step = b.select(b.icmp_signed("==", groups.i, nought), b.sdiv(args[7], steps), nought)
+                with Loop(b, nought, ir.Constant(I64, BLOCK), rows_, []) as tiles:
+                    each = [b.add(tiles.i, ir.Constant(I64, r)) for r in range(together)]
+                    first = simd.at(b, py, b.mul(d_, tiles.i))
+                    rows = [simd.at(b, first, b.mul(d_, ir.Constant(I64, r))) for r in range(together)]
+                    following = b.add(args[6], b.mul(b.mul(b.udiv(tiles.i, rows_), d_), step))
+                    with Loop(b, nought, d_, one, [zero] * (together * count)) as features:
                         simd.prefetch(b, b.add(following, b.mul(features.i, step)))
                         at = b.mul(features.i, lanes)
                         values = [simd.load(b, simd.at(b, center, at), vtype) for center in mine]
@@ -74,8 +68,9 @@ def _tabulate(typingctx, width, y, n_rows, d, j0, j1, centers, n_groups, table, 
                                 difference = b.fsub(x, c)
                                 acc.append(simd.fma(b, difference, difference, features.values[r * count + g]))
                         features.next(acc)
-                    for place, total in zip(places, features.results, strict=True):
-                        simd.store(b, total, place)
+                    for e, total in enumerate(features.results):
+                        place = b.add(b.mul(pitch, each[e // count]), b.mul(numbers[e % count], lanes))
+                        simd.store(b, total, simd.at(b, pt, place))
                     tiles.next([])
                 groups.next([])
 
@@ -85,7 +80,7 @@ def _tabulate(typingctx, width, y, n_rows, d, j0, j1, centers, n_groups, table, 
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, y, i8, i8, i8, i8, centers, i8, table, i8, i8, i8), codegen
+    return types.void(width, y, i8, centers, i8, table, i8, i8), codegen
 
 
 @kernel
@@ -93,7 +88,7 @@ def tabulate_lane(width, X, counter, pack_scale, tiled_shift, centers, n_groups,
     """Fill a table of fast distances.
 
     X (n, d) any dtype, pack_scale, tiled_shift: how rows are packed, as fast_gains.pack_flat has it, centers: packed
-    alike, [n_groups][d][w]; ahead, step: address of X and bytes of TOGETHER rows per feature to prefetch, or 0 IN;
+    alike, [n_groups][d][w]; ahead, step: address of X and bytes of BLOCK rows per feature to prefetch, or 0 IN;
     counter (1,) int64 INOUT; table (n, n_groups * w) float32 OUT.
     """
     n, d = X.shape
@@ -107,14 +102,8 @@ def tabulate_lane(width, X, counter, pack_scale, tiled_shift, centers, n_groups,
             break
         for lo in range(start, min(start + VISIT, n), BLOCK):
             hi = min(lo + BLOCK, n)
-            rows = (hi - lo + TOGETHER - 1) // TOGETHER * TOGETHER
             pack_flat(X, lo, hi, pack_scale, tiled_shift, y)
-            following = ahead + hi * d * (step // TOGETHER)
-            values[:] = np.float32(0.0)
-            for j0 in range(0, d, FEATURES):
-                _tabulate(
-                    width, y, rows, d, j0, min(j0 + FEATURES, d), centers, n_groups, values, 0, following, step
-                )  # fmt: skip
+            _tabulate(width, y, d, centers, n_groups, values, ahead + hi * d * (step // BLOCK), step)
             first = np.uint64(lo) * pitch
             for e in range(np.uint64(hi - lo) * pitch):
                 flat[first + e] = values[e]
@@ -173,7 +162,7 @@ def table_settle_lane(
     """
     n = table.shape[0]
     m = columns.shape[0]
-    rows, slots = np.empty(WIDE_ROWS, np.int64), np.empty(WIDE_ROWS, np.int64)
+    rows, slots = np.full(WIDE_ROWS, -1), np.empty(WIDE_ROWS, np.int64)
     terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     while True:
         start = fetch_add(counter, VISIT)
@@ -191,6 +180,9 @@ def table_settle_lane(
                 limit = min(limit, _within(_within(np.float64(smallest), relative, a, floor), relative, a, floor))
                 for e in range(m):
                     if table[i, columns[e]] <= limit:
+                        if rows[max(found - 1, 0)] != i:
+                            for j in range(0, X.shape[1], LINE):
+                                fetch_value(X, i, j)
                         rows[found], slots[found] = i, e
                         found += 1
                         if found == WIDE_ROWS:

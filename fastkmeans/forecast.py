@@ -1,0 +1,83 @@
+"""A forecast of what steps of k-means++ will take, by a sample of the rows, so that no table is made of the rest.
+
+A forecast has no influence on what is chosen: where it is wrong, the next table comes sooner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Data
+from .distance_table import Packing, fast_distances
+from .kernels import seeding as draws
+
+ROWS = 1024  # of a sample (measured: with half of them every fourth table was a step short)
+
+
+class Sample:
+    """Some rows of X, evenly spaced.
+
+    Parameters
+    ----------
+    data : Data
+    width : int
+        Lane width.
+    """
+
+    def __init__(self, data: Data, width: int) -> None:
+        self.data, self.width = data, width
+        self.numbers = np.arange(0, data.n, max(1, data.n // ROWS))[:ROWS]
+        X = data.points.direct
+        # only rows that lie as the kernels of tables know them: others would be compiled for
+        self.rows: NDArray[Any] | None = None
+        if X is not None and X.flags.c_contiguous:
+            self.rows = X[self.numbers]
+            self.rows.flags.writeable = False  # as X is: to kernels, of another type otherwise
+
+    def wanted(
+        self, packing: Packing, most: int, n_steps: int, n_candidates: int, proposals: NDArray[np.int64],
+        inside: NDArray[np.int64], flags: NDArray[np.uint8], nearest_sq: NDArray[np.float64],
+        scale: tuple[float, float], state: NDArray[np.int64],
+    ) -> NDArray[np.int64]:  # fmt: skip
+        """Numbers of the proposals that the next steps will take, `most` of them at most.
+
+        Parameters
+        ----------
+        packing : Packing
+        most, n_steps, n_candidates : int
+            Of those steps; candidates of each.
+        proposals, inside, flags : ndarray
+            Rows, where in their potential, and whether they are accepted as things stand.
+        nearest_sq : ndarray of float64, shape (n,)
+        scale : tuple of float
+            Of frozen potentials.
+        state : ndarray of int64
+            See kernels/seeding.py.
+        """
+        accepted = np.flatnonzero(flags)
+        if self.rows is None or len(accepted) < n_candidates:
+            return accepted[:most]
+        data = self.data
+        proposed = data.points.take(proposals)
+        table = np.full((len(self.rows), len(proposals)), np.inf, np.float32)
+        table[:, accepted] = fast_distances(packing, self.width, self.rows, proposed[accepted])
+        near = nearest_sq[self.numbers] * packing.frame.scale * packing.frame.scale
+        weights = data.weights[self.numbers].astype(np.float64) if data.weighted else np.ones(len(near))
+        state, taken, places = state.copy(), np.empty(n_candidates, np.int64), np.arange(len(proposals))
+        own, labels = nearest_sq[proposals], np.zeros(len(proposals), np.int32)
+        wanted: list[int] = []
+        for _ in range(min(n_steps, most // n_candidates)):
+            if draws.collect(places, inside, own, *scale, n_candidates, state, taken) < n_candidates:
+                break
+            wanted += taken.tolist()
+            gains = weights @ np.maximum(near[:, None] - table[:, taken], 0.0)
+            winner = int(taken[gains.argmax()])
+            near = np.minimum(near, table[:, winner])
+            draws.bring_nearer(proposed, places, proposed[winner], np.int32(0), own, labels)
+        # what a vector holds besides costs nothing, and serves where the forecast is wrong
+        room = min(most, -(-len(wanted) // self.width) * self.width)
+        others = np.setdiff1d(accepted, wanted)[: room - len(wanted)]
+        return np.sort(np.concatenate([np.array(wanted, np.int64), others]))
