@@ -17,7 +17,7 @@ from .passes import ahead
 
 MOST = 40  # candidates of a table
 SHARE = 0.05  # of the bytes of X are taken by a table ...
-ROW_BYTES = 32  # ... and so many bytes a row more
+ROW_BYTES = 52  # ... and so many bytes a row more
 
 UNIT = 2.0**-24
 LEAST_ROOT = 2.0**-62  # of a bound: float32 below 2**-126 takes a CPU some hundred cycles, and its square is above
