@@ -23,6 +23,8 @@ from .passes import Outcome, Sums
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
 MOST_RIVALS = 128  # clusters up to which rows that their bounds don't settle meet all of them (few features)
 MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
+REACH = 3.0  # times the mean distance to the own center: others that lie farther from it are no neighbors
+SAMPLE, AFTER = 1 << 15, 8  # rows that this mean is taken from, and passes until it is taken again
 STALE = 0.02  # of the typical distance from center to center, by which centers may move before these are taken anew
 
 
@@ -126,7 +128,8 @@ class Bounds:
     Attributes
     ----------
     rise, fall : ndarray of float32, shape (k,)
-        How far a center moved at most, and the fastest of the others, in units of the packed rows (`frame.scale`).
+        How far a center moved at most, and the fastest of the others, or of those within reach, in units of the packed
+        rows (`frame.scale`).
     fresh : bool
         Whether there are no bounds yet.
     lane_seconds : float
@@ -145,7 +148,7 @@ class Bounds:
         """As passes.assign: labels (n,) int32 INOUT, none of them -1."""
         k, d = centers.shape
         n_lanes = passes.pass_lanes(data, k) if sums is None else sums.touched.shape[0]
-        self._prepare(data, centers, n_lanes)
+        self._prepare(data, centers, labels, n_lanes)
         self.lane_seconds = 0.0
         counts = np.zeros((n_lanes, 5), np.int64)
         update = sums is not None and not sums.owned
@@ -173,7 +176,7 @@ class Bounds:
         dtype = data.points.direct.dtype if data.points.direct is not None else data.points.center_dtype
         return Frame(data, centers, dtype.itemsize <= 2 or dtype == np.float32)
 
-    def _prepare(self, data: Data, centers: NDArray[Any], n_lanes: int) -> None:
+    def _prepare(self, data: Data, centers: NDArray[Any], labels: NDArray[np.int32], n_lanes: int) -> None:
         """Pack the centers, and find how far they moved and how far apart they are."""
         frame = self._frame(data, centers)
         if self.frame is not None and frame.scale != self.frame.scale:
@@ -185,20 +188,13 @@ class Bounds:
             moved[:] = 0.0
         self.centers = centers.copy()
         self.rise = rounded_up(moved)
-        self.fall = np.full(len(centers), self.rise.max(), np.float32)
-        first = int(self.rise.argmax())
-        self.fall[first] = max(self.rise[:first].max(initial=0.0), self.rise[first + 1 :].max(initial=0.0))
-        self._measure(n_lanes)
-
-    def _moves(self, half: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What bounds.moved_bounds moves the rows of every label by."""
-        return np.stack((self.rise, self.fall, half, half), axis=1)
+        self._measure(n_lanes, labels)
 
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         """Pack centers; returns how far each has moved since the last pass."""
         raise TypeError("a kind of bounds packs in its own way")
 
-    def _measure(self, n_lanes: int) -> None:
+    def _measure(self, n_lanes: int, labels: NDArray[np.int32]) -> None:
         """Take the distances between centers."""
         raise TypeError("a kind of bounds measures in its own way")
 
@@ -210,13 +206,54 @@ class Bounds:
         raise TypeError("a kind of bounds has kernels of its own")
 
 
-class GroupBounds(Bounds):
-    """Bounds of the distance to the own center and to all others, and one per group of centers: many features.
+class NearBounds(Bounds):
+    """Those that keep two bounds per row: of the distance to the own center, and to the nearest other one.
 
     Attributes
     ----------
     upper, least : ndarray of float32, shape (n,)
-        Bounds of the distance of every row to the center of its label and to the nearest other one, in packed units.
+        The two, in packed units.
+    half : ndarray of float32, shape (k,)
+        Lower bounds of the distance from every center to the nearest other one.
+    reach : ndarray of float32, shape (k,)
+        A distance from every center, which its rows choose: centers beyond it may move as they like, for they are no
+        nearer to a row than what is left of it after the way to the own center.
+    """
+
+    def __init__(self, data: Data, centers: NDArray[Any], spread: int) -> None:
+        super().__init__(data, centers, spread)
+        self.upper, self.least = np.empty((2, data.n), np.float32)
+        self.half = self.fall = np.zeros(len(centers), np.float32)
+        self.reach, self.reached = np.zeros(len(centers), np.float32), -AFTER
+        self.passes = 0
+
+    def _reach_out(self, labels: NDArray[np.int32]) -> None:
+        """Choose `reach`; any is right."""
+        self.passes += 1
+        if self.fresh or self.passes < self.reached + AFTER:
+            return
+        self.reached = self.passes
+        k = len(self.reach)
+        step = bounds.SCAN * self.spread
+        starts = np.arange(0, len(labels), step)
+        starts = starts[:: -(-len(starts) * bounds.SCAN // SAMPLE)]
+        rows = (starts[:, np.newaxis] + np.arange(bounds.SCAN)).ravel()
+        rows = rows[rows < len(labels)]
+        upper, labels = self.upper[rows], labels[rows]
+        count = np.bincount(labels, minlength=k)
+        mean = np.where(count > 0, np.bincount(labels, upper, k) / np.maximum(count, 1), upper.mean())
+        self.reach = (REACH * mean).astype(np.float32)
+
+    def _moves(self) -> tuple[NDArray[np.float32], np.float32]:
+        """What bounds.moved_bounds moves the rows of every label by."""
+        return np.stack((self.rise, self.fall, self.half, self.reach), axis=1), self.rise.max()
+
+
+class GroupBounds(NearBounds):
+    """Bounds of the distance to the own center and to all others, and one per group of centers: many features.
+
+    Attributes
+    ----------
     lower : ndarray of float32, flat (n * n_groups + 16,)
         Lower bound of the distance of a row to the nearest center of a group, the row's own excepted, plus what `drift`
         was when it was written.
@@ -230,7 +267,6 @@ class GroupBounds(Bounds):
         self, data: Data, centers: NDArray[Any], spread: int = 1, order: NDArray[np.int32] | None = None
     ) -> None:
         super().__init__(data, centers, spread)
-        self.upper, self.least = np.empty((2, data.n), np.float32)
         k, d = centers.shape
         self.size = self.group_size(k, d)
         self.span = self.size // blocks.BLOCK
@@ -241,8 +277,10 @@ class GroupBounds(Bounds):
         self.stride = -(-self.n_groups // self.width) * self.width
         self.lower = np.empty(data.n * self.n_groups + 16, np.float32)
         self.drift = np.zeros(self.stride, np.float32)
-        self.between, self.half = np.empty(k * self.stride, np.float32), np.empty(k, np.float32)
-        self.stale = self.typical = 0.0  # how far a center can have moved since those were taken; the median of `half`
+        self.between = np.full(k * self.stride, np.inf, np.float32)
+        # how far a center, and any of a group, can have moved since those were taken; the median of `half`
+        self.stale, self.stale_groups, self.typical = np.full(k, np.inf), np.full(self.n_groups, np.inf), 0.0
+        self.packed_scale = 0.0  # of the centers that are packed
 
     @staticmethod
     def group_size(k: int, d: int) -> int:
@@ -262,51 +300,74 @@ class GroupBounds(Bounds):
         assert self.frame is not None
         self.fresh = scales != {self.frame.scale}
         self.drift[:] = 0.0
-        self.stale = math.inf
+        self.stale[:] = math.inf
 
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         k, d = centers.shape
         frame = self.frame
         assert frame is not None
-        n_blocks = -(-k // blocks.BLOCK)
-        self.blocks = np.zeros(n_blocks * blocks.BLOCK * d, np.float32)
-        self.halves = np.full(n_blocks * blocks.BLOCK, np.inf, np.float32)
-        self.packed = np.zeros((k + 1) * (-(-d // 16) * 16), np.float32)
-        self.squares, norms, moved = np.empty(k, np.float32), np.empty(k), np.empty(k)
-        self.grouped = np.zeros(-(-k // canonical.GROUP) * canonical.GROUP * d)
+        known = frame.scale == self.packed_scale
+        if not known:
+            n_blocks = -(-k // blocks.BLOCK)
+            self.blocks = np.zeros(n_blocks * blocks.BLOCK * d, np.float32)
+            self.halves = np.full(n_blocks * blocks.BLOCK, np.inf, np.float32)
+            self.packed = np.zeros((k + 1) * (-(-d // 16) * 16), np.float32)
+            self.squares, self.center_norms = np.empty(k, np.float32), np.empty(k)
+            self.grouped = np.zeros(-(-k // canonical.GROUP) * canonical.GROUP * d)
+            self.packed_scale = frame.scale
+        moved = np.empty(k)
         blocks.pack_blocks(
-            centers, self.centers, self.order, frame.scale, frame.shift.astype(np.float64), self.width,
-            self.blocks, self.halves, self.packed, self.squares, norms, self.grouped, moved,
+            centers, self.centers, known, self.order, frame.scale, frame.shift.astype(np.float64), self.width,
+            self.blocks, self.halves, self.packed, self.squares, self.center_norms, self.grouped, moved,
         )  # fmt: skip
-        self.norms = rounded_up(np.maximum.reduceat(norms[self.order], np.arange(0, k, self.size)))
-        self.largest = float(norms.max())
+        self.norms = rounded_up(np.maximum.reduceat(self.center_norms[self.order], np.arange(0, k, self.size)))
+        self.largest = float(self.center_norms.max())
         return moved
 
-    def _measure(self, n_lanes: int) -> None:
+    def _measure(self, n_lanes: int, labels: NDArray[np.int32]) -> None:
         k = len(self.order)
-        d = self.centers.shape[1]
-        assert self.frame is not None
         if self.fresh:
             self.drift[:] = 0.0
-        step = np.maximum.reduceat(self.rise[self.order], np.arange(0, k, self.size))
+            self.stale[:] = math.inf
+        by_group = np.zeros((self.n_groups, self.size), np.float32)
+        by_group.reshape(-1)[:k] = self.rise[self.order]
+        step = by_group.max(axis=1)
         self.drift[: self.n_groups] = rounded_up(self.drift[: self.n_groups].astype(np.float64) + step)
-        self.stale += float(self.rise.max())
-        if not self.fresh and self.stale <= STALE * self.typical:
-            # distances between centers are bounds too, and move like the others: taking them anew costs k^2 d
-            nearer = np.float32(1.0 + 4e-7)
-            self.between.reshape(k, -1)[:, : self.n_groups] -= (self.rise[:, np.newaxis] + step) * nearer
-            self.half -= (self.rise + self.fall) * nearer
-            for bound in (self.between, self.half):
-                np.maximum(bound, 0.0, out=bound)
-                bound *= np.float32(1.0 - 4e-7)
+        # Distances between centers are bounds too, and move like the others: taking them all anew costs k^2 d.
+        self.stale += self.rise
+        self.stale_groups += step
+        old = self.stale > STALE * self.typical
+        old_groups = self.stale_groups > STALE * self.typical
+        between = self.between.reshape(k, -1)[:, : self.n_groups]
+        if not old.all():
+            between -= (self.rise[:, np.newaxis] + step) * np.float32(1.0 + 4e-7)
+            np.maximum(between, 0.0, out=between)
+            between *= np.float32(1.0 - 4e-7)
+        self._take_between(n_lanes, np.flatnonzero(old), np.arange(self.n_groups))
+        self._take_between(n_lanes, np.flatnonzero(~old), np.flatnonzero(old_groups))
+        self.half = between.min(axis=1)
+        self.typical = float(np.median(self.half))
+        self.stale[old] = self.stale_groups[old_groups] = 0.0
+        self._reach_out(labels)
+        falls = np.where(between < self.reach[:, np.newaxis], step, np.float32(0.0))
+        by_group[np.arange(self.n_groups), by_group.argmax(axis=1)] = 0.0
+        own = np.arange(k), self.places // self.size
+        others = np.where(self.rise == step[own[1]], by_group.max(axis=1)[own[1]], step[own[1]])
+        falls[own] = np.where(falls[own] > 0.0, others, 0.0)
+        self.fall = falls.max(axis=1)
+
+    def _take_between(self, n_lanes: int, centers: NDArray[np.intp], groups: NDArray[np.intp]) -> None:
+        """Take the distances from these centers to these groups anew."""
+        if len(centers) == 0 or len(groups) == 0:
             return
-        self.stale = 0.0
+        k, d = self.centers.shape
+        assert self.frame is not None
         shared = (
-            simd.lanes(self.width), new_counter(), self.blocks, self.halves, self.norms, self.packed, self.squares,
-            self.places, self.frame.error, k, d, self.n_groups, self.span, self.between, self.half,
+            simd.lanes(self.width), new_counter(), centers.astype(np.int32), groups.astype(np.int32), self.blocks,
+            self.halves, self.norms, self.packed, self.squares, self.places, self.frame.error, k, d, self.n_groups,
+            self.span, self.between,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.between_parallel, elkan.between_lane, shared)
-        self.typical = float(np.median(self.half))
 
     def _share(
         self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],
@@ -315,27 +376,22 @@ class GroupBounds(Bounds):
         f = self.frame
         assert f is not None
         lower = self.lower[lo * self.n_groups :]
+        address = passes.ahead(rows, 0)[0]
         shared = (
             simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
             f.shift, self.blocks, self.halves, self.norms, self.packed, self.order, self.places, self.largest, f.error,
-            self.grouped, len(self.order), self.n_groups, self.span, lower.ctypes.data, self._moves(self.half),
-            self.half, self.drift, self.between, self.upper[lo:hi], self.least[lo:hi], lower, *tail,
+            self.grouped, len(self.order), self.n_groups, self.span, lower.ctypes.data, address,
+            rows.strides[0] if address else 0, *self._moves(), self.half, self.drift, self.between,
+            self.upper[lo:hi], self.least[lo:hi], lower, *tail,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.bounded_parallel, elkan.bounded_lane, shared, private)
 
 
-class NeighborBounds(Bounds):
-    """All distances between centers, and no bounds but the two per row: few features, many centers.
-
-    Attributes
-    ----------
-    upper, least : ndarray of float32, shape (n,)
-        As those of GroupBounds.
-    """
+class NeighborBounds(NearBounds):
+    """All distances between centers, and no bounds but the two per row: few features, many centers."""
 
     def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
         super().__init__(data, centers, spread)
-        self.upper, self.least = np.empty((2, data.n), np.float32)
 
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         k, d = centers.shape
@@ -356,15 +412,19 @@ class NeighborBounds(Bounds):
         self.exact = centers.astype(np.float64)
         return moved
 
-    def _measure(self, n_lanes: int) -> None:
+    def _measure(self, n_lanes: int, labels: NDArray[np.int32]) -> None:
         k, d = self.centers.shape
         assert self.frame is not None
         packing = bounds.packing_error(self.largest, self.frame.error)
         slip = np.float32(2.0) * bounds.packing_slip(self.squares.max(), packing)
         differences = bounds.difference_error(d, self.frame.error)
         self.between = np.empty(k * self.stride, np.float32)
-        self.half = np.empty(k, np.float32)
-        shared = (new_counter(), self.columns, self.packed, k, d, slip, differences, self.between, self.half)
+        self.half, self.fall = np.empty((2, k), np.float32)
+        self._reach_out(labels)
+        shared = (
+            new_counter(), self.columns, self.packed, k, d, slip, differences, self.rise, self.reach, self.between,
+            self.half, self.fall,
+        )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.neighbors_parallel, hamerly.neighbors_lane, shared)
 
     def _share(
@@ -377,7 +437,7 @@ class NeighborBounds(Bounds):
         shared = (
             simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
             f.shift, self.packed, self.tiles, self.exact, self.largest, f.error, len(self.exact), address,
-            rows.strides[0] if address else 0, self._moves(self.half), self.half, self.between, self.upper[lo:hi],
+            rows.strides[0] if address else 0, *self._moves(), self.half, self.between, self.upper[lo:hi],
             self.least[lo:hi], *tail,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.neighbor_parallel, hamerly.neighbor_lane, shared, private)
@@ -418,13 +478,16 @@ class RunnerUpBounds(Bounds):
         self.grouped = canonical.group_centers(centers)
         return moved
 
-    def _measure(self, n_lanes: int) -> None:
+    def _measure(self, n_lanes: int, labels: NDArray[np.int32]) -> None:
         if self.fresh:
             self.way[:] = self.fastest[:] = 0.0
             self.gaps.fill(-np.inf)
             self.rests.fill(-np.inf)
         self.way += self.rise
-        self.fastest += self.fall
+        first = int(self.rise.argmax())
+        fall = np.full(len(self.rise), self.rise.max(), np.float32)
+        fall[first] = max(self.rise[:first].max(initial=0.0), self.rise[first + 1 :].max(initial=0.0))
+        self.fastest += fall
         lost = np.stack((self.way, self.way + self.fastest), axis=1)
         self.lost = (lost * (1.0 + 4e-7)).astype(np.float32)
         self.kept = (lost * (1.0 - 4e-7)).astype(np.float32)

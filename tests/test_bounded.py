@@ -185,7 +185,7 @@ def check_bounds(kept, X, C, labels, rows=slice(None)):
         for g in range(kept.n_groups):
             members = kept.order[g * kept.size : min((g + 1) * kept.size, k)]
             assert (lower[:, g] * within <= others[:, members].min(axis=1)).all()
-        if np.isinf(kept.stale):  # distances between centers are yet to be taken
+        if np.isinf(kept.stale).any():  # distances between centers are yet to be taken
             return
         between = kept.between.reshape(k, -1).astype(np.float64)
         apart = true_distances(C, C) * np.longdouble(kept.frame.scale)

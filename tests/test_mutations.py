@@ -147,13 +147,13 @@ MUTATIONS = {
     ),
     "forget the fastest of the others": Mutation(
         "bounded.py",
-        "        self.fastest += self.fall\n",
+        "        self.fastest += fall\n",
         "",
         "test_bounded.py::test_bounds_hold_when_centers_jump[runners-up]",
     ),
     "forget that centers draw nearer to each other": Mutation(
         "bounded.py",
-        "            self.half -= (self.rise + self.fall) * nearer\n",
+        "            between -= (self.rise[:, np.newaxis] + step) * np.float32(1.0 + 4e-7)\n",
         "",
         "test_bounded.py::test_bounds_hold_when_one_center_creeps[groups]",
     ),

@@ -56,18 +56,28 @@ def pack_rows(X, rows, first, count, scale, shift, y):
 
 
 @kernel
-def pack_blocks(centers, before, order, scale, shift, lanes, blocks, halves, packed, squares, norms, grouped, moved):
+def pack_blocks(
+    centers, before, known, order, scale, shift, lanes, blocks, halves, packed, squares, norms, grouped, moved
+):  # fmt: skip
     """Pack centers in the order of their groups, and measure how far they moved.
 
-    centers, before (k, d): now and at the pass before, order (k,) int32, scale, shift (d,) float64, lanes: the lane
-    width IN; blocks and halves of their squares float32 by place, packed float32, squares (k,) float32 and norms (k,)
-    float64, upper bounds, by index, grouped float64: as canonical.group_centers in that order, moved (k,) float64 OUT.
+    centers, before (k, d): now and at the pass before, known: whether those before are packed already, so that centers
+    which did not move stay as they are, order (k,) int32, scale, shift (d,) float64, lanes: the lane width IN; blocks
+    and halves of their squares float32 by place, packed float32, squares (k,) float32 and norms (k,) float64, upper
+    bounds, by index, grouped float64: as canonical.group_centers in that order INOUT; moved (k,) float64 OUT.
     What is beyond k or d must be set before: 0, and infinity in halves.
     """
     k, d = centers.shape
     size = padded(d)
     for place in range(k):
         c = np.int64(order[place])
+        if known:
+            differs = False
+            for j in range(d):
+                differs |= centers[c, j] != before[c, j]
+            if not differs:
+                moved[c] = 0.0
+                continue
         block = place // lanes * d * lanes + place % lanes
         group = place // GROUP * d * GROUP + place % GROUP
         total, way = 0.0, 0.0

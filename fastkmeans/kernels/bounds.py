@@ -123,14 +123,14 @@ def lower_by_product(start, factor, norm, term, value):
 
 
 @intrinsic
-def _move_vector(typingctx, width, labels, lo, moves, upper, least):
+def _move_vector(typingctx, width, labels, lo, moves, fastest, upper, least):
     """Move the bounds of the rows lo..lo + w; returns the bits of those that stay unsettled: see moved_bounds."""
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype, four = simd.vector(F32, w), simd.vector(F32, 4)
         t = signature.args
-        pa, pm, pu, pl = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 4, 5))
+        pa, pm, pu, pl = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 5, 6))
         lo = args[2]
         # one load per row: what its label moves lies together, and is transposed
         of_rows = []
@@ -153,12 +153,14 @@ def _move_vector(typingctx, width, labels, lo, moves, upper, least):
         rise = simd.shuffle(b, first, second, pairs)
         fall = simd.shuffle(b, first, second, [i + 2 for i in pairs])
         high = [i + 2 for i in low]
-        half = simd.shuffle(
-            b, simd.shuffle(b, quarters[0], quarters[1], high), simd.shuffle(b, quarters[2], quarters[3], high), pairs
-        )
+        first, second = (simd.shuffle(b, quarters[q], quarters[q + 1], high) for q in (0, 2))
+        half = simd.shuffle(b, first, second, pairs)
+        reach = simd.shuffle(b, first, second, [i + 2 for i in pairs])
         u = b.fadd(simd.load(b, simd.at(b, pu, lo), vtype), rise)
         u = b.fmul(u, simd.const(vtype, WIDER))
-        l = b.fsub(simd.load(b, simd.at(b, pl, lo), vtype), fall)
+        l = simd.load(b, simd.at(b, pl, lo), vtype)
+        within = simd.minimum(b, b.fsub(l, fall), b.fsub(reach, u))
+        l = simd.maximum(b, b.fsub(l, simd.splat(b, args[4], w)), within)
         l = b.fmul(l, simd.const(vtype, NARROWER))
         simd.store(b, u, simd.at(b, pu, lo))
         simd.store(b, l, simd.at(b, pl, lo))
@@ -166,22 +168,24 @@ def _move_vector(typingctx, width, labels, lo, moves, upper, least):
         stays = b.fcmp_unordered("<=", others, b.fmul(u, simd.const(vtype, SLACK)))
         return b.zext(b.bitcast(stays, ir.IntType(w)), I64)
 
-    return types.int64(width, labels, types.int64, moves, upper, least), codegen
+    f4 = types.float32
+    return types.int64(width, labels, types.int64, moves, f4, upper, least), codegen
 
 
 @kernel
-def moved_bounds(width, labels, lo, hi, moves, upper, least, rows, count, address, stride):
+def moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, rows, count, address, stride):
     """Move the bounds of rows lo..hi with the centers; appends the rows they don't settle, returns how many there are.
 
-    labels (n,) int32, moves float32 ``[center][4]``: how far a row's own center moved at most, how much nearer the
-    others can have come, and a lower bound of the distance from center to center; address, stride: of row 0, and bytes
-    from row to row, of which that many are fetched, IN; upper, least (n,) float32 INOUT: bounds of the distance to the
-    own center and to the nearest other one; rows (count + hi - lo,) int32 INOUT.
+    labels (n,) int32, moves float32 ``[center][4]``: how far a row's own center moved at most, how far any center that
+    lies within reach of it did, a lower bound of the distance to the nearest other center, and the reach: what lies
+    beyond is at least so far from the center; fastest, float32: how far any center moved at most; address, stride: of
+    row 0, and bytes from row to row, of which that many are fetched, IN; upper, least (n,) float32 INOUT: bounds of the
+    distance to the own center and to the nearest other one; rows (count + hi - lo,) int32 INOUT.
     """
     lanes = len(width)
     whole = lo + (hi - lo) // lanes * lanes
     for i in range(lo, whole, lanes):
-        bits = _move_vector(width, labels, i, moves, upper, least)
+        bits = _move_vector(width, labels, i, moves, fastest, upper, least)
         while bits != 0:
             row = i + lowest_bit(bits)
             rows[count] = row
@@ -191,7 +195,7 @@ def moved_bounds(width, labels, lo, hi, moves, upper, least, rows, count, addres
     for i in range(np.uint64(whole), np.uint64(hi)):
         a = np.uint64(labels[i])
         u = (upper[i] + moves[a, 0]) * np.float32(WIDER)
-        l = (least[i] - moves[a, 1]) * np.float32(NARROWER)
+        l = max(least[i] - fastest, min(least[i] - moves[a, 1], moves[a, 3] - u)) * np.float32(NARROWER)
         upper[i] = u
         least[i] = l
         rows[count] = i

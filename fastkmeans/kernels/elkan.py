@@ -28,6 +28,7 @@ from .bounds import (
     SCAN,
     SLACK,
     difference_error,
+    fetch_row,
     lower_bound,
     lower_by_product,
     moved_bounds,
@@ -79,18 +80,19 @@ def nearest_of_blocks(row, grouped, blocks, n_blocks, order, k, groups, out):
 @kernel
 def bounded_lane(
     width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
-    largest, error, grouped, k, n_groups, span, ahead, moves, half, drift, between, upper, least, lower,
-    labels, update, scale, sums, cluster_weights, touched, counts,
+    largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift, between,
+    upper, least, lower, labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     """The bounded pass over every spread-th stretch of rows.
 
     fresh: whether there are no bounds yet.  blocks, halves: packed centers in the order of the groups, in blocks, and
     halves of their squares, infinite beyond k; norms (n_groups,) float32: the largest norm of a group;
     centers float32 ``[c][d rounded up to 16]``, by index; order, places (k,) int32: index by place and place by index;
-    span: blocks of a group; ahead: address of `lower`, to fetch from; moves: see bounds.moved_bounds, half (k,):
-    the last of it; drift (n_groups padded,) float32: how far any center of a group has moved since the groups were
-    made; between float32 ``[k][n_groups padded]``: lower bounds of the distance from a center to the nearest (other)
-    one of a group, infinite for padding, all IN.
+    span: blocks of a group; ahead: address of `lower`, to fetch from; from_row, row_bytes: address of X and bytes from
+    row to row, for the same, or 0; moves, fastest: see bounds.moved_bounds, half (k,): of the first; drift (n_groups
+    padded,) float32: how far any center of a group has moved since the groups were made; between float32
+    ``[k][n_groups padded]``: lower bounds of the distance from a center to the nearest (other) one of a group, infinite
+    for padding, all IN.
     upper, least (n,), lower (n * n_groups + 16,) float32 INOUT.  The rest as in lloyd.centers_lane.
     """
     n, d = X.shape
@@ -149,7 +151,7 @@ def bounded_lane(
                     count += 1
                 continue
             last = count
-            count = moved_bounds(width, labels, lo, hi, moves, upper, least, rows, count, ahead, 4 * n_groups)
+            count = moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, rows, count, ahead, 4 * n_groups)
             # ask the bounds per group before the row is read
             kept = last
             for q in range(last, count):
@@ -169,6 +171,7 @@ def bounded_lane(
                 else:
                     rows[kept] = i
                     kept += 1
+                    fetch_row(i, from_row, row_bytes)
             count = kept
         n_here = min(count, room)
         first = count - n_here
@@ -360,12 +363,13 @@ def bounded_lane(
 
 @kernel
 def between_lane(
-    width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between, half
-):
-    """Lower bounds of the distance from every center to the nearest other one of every group, and of all.
+    width, counter, rows, groups, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between
+):  # fmt: skip
+    """Lower bounds of the distance from some centers to the nearest other one of some groups.
 
-    counter (1,) int64 INOUT; blocks, halves, norms, centers, places: as bounded_lane has them, squares (k,) float32:
-    square norms of `centers` IN; between float32 ``[k][n_groups padded]``, half (k,) float32 OUT.
+    counter (1,) int64 INOUT; rows, groups int32: numbers of those centers and groups, blocks, halves, norms, centers,
+    places: as bounded_lane has them, squares (k,) float32: square norms of `centers` IN; between float32
+    ``[k][n_groups padded]`` INOUT.
     """
     lanes = len(width)
     size = padded(d)
@@ -377,29 +381,26 @@ def between_lane(
     start, factor = np.empty(16, np.float32), np.empty(16, np.float32)
     products = product_error(lanes, size, error)
     values = np.empty(12 * BLOCK, np.float32)
+    n_rows = rows.shape[0]
     while True:
         lo = fetch_add(counter, batch)
-        if lo >= k:
+        if lo >= n_rows:
             break
-        n_here = min(batch, k - lo)
+        n_here = min(batch, n_rows - lo)
         for r in range(batch):
-            slots[r] = min(lo + r, k - 1)
+            slots[r] = rows[min(lo + r, n_rows - 1)]
         for r in range(n_here):
-            start[r], factor[r], _ = product_terms(squares[lo + r], products)
-            half[lo + r] = np.inf
-            for g in range(n_groups, stride):
-                between[(lo + r) * stride + g] = np.inf
-        for g in range(n_groups):
+            start[r], factor[r], _ = product_terms(squares[slots[r]], products)
+        for q in range(groups.shape[0]):
+            g = np.int64(groups[q])
             term = product_term(norms[g], products)
             for r in range(n_here):
-                between[(lo + r) * stride + g] = np.inf
+                between[np.int64(slots[r]) * stride + g] = np.inf
             for block in range(g * span, min((g + 1) * span, n_blocks)):
                 meet_block(width, centers, size, slots, 0, blocks, block, halves, d, best, second, which, 0, values, 0)
                 for r in range(n_here):
-                    a = lo + r
+                    a = np.int64(slots[r])
                     value = second[r] if block * BLOCK + which[r] == places[a] else best[r]
                     bound = lower_by_product(start[r], factor[r], norms[g], term, value)
                     if not (bound >= between[a * stride + g]):
                         between[a * stride + g] = bound
-            for r in range(n_here):
-                half[lo + r] = min(half[lo + r], between[(lo + r) * stride + g])

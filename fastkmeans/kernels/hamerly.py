@@ -118,12 +118,13 @@ def pack_columns(centers, before, scale, shift, columns, rows, squares, moved):
 
 
 @kernel
-def neighbors_lane(counter, columns, rows, k, d, slip, differences, between, half):
+def neighbors_lane(counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall):
     """Lower bounds of the distance from every center to every other one, and to the nearest.
 
     counter (1,) int64 INOUT; columns, rows: as pack_columns has them, slip: twice the packing_slip of the
-    centers, differences: of difference_error IN; between float32 ``[k][k padded]``, infinite for the
-    center itself and beyond k, half (k,) float32 OUT.
+    centers, differences: of difference_error, rise, reach (k,) float32: how far a center moved, and a distance from it
+    IN; between float32 ``[k][k padded]``, infinite for the center itself and beyond k, half (k,) float32, fall (k,)
+    float32: how far any other center within reach moved OUT.
     """
     padded = np.uint64(columns.shape[0] // d)
     while True:
@@ -148,6 +149,11 @@ def neighbors_lane(counter, columns, rows, k, d, slip, differences, between, hal
             for c in range(padded):
                 least = min(least, between[start + c])
             half[a] = least
+            most, far = np.float32(0.0), reach[a]
+            for c in range(np.uint64(k)):
+                moved = rise[c] if between[start + c] < far else np.float32(0.0)
+                most = max(most, moved)
+            fall[a] = most
 
 
 @kernel
@@ -172,14 +178,14 @@ def nearest_of_list(X, i, exact, listed, n_listed):
 @kernel
 def neighbor_lane(
     width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error, k,
-    ahead, stride, moves, half, between, upper, least, labels, update, scale,
+    ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale,
     sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     """The bounded pass over every spread-th stretch of rows.
 
     fresh: whether there are no bounds yet.  rows_packed float32 ``[k][d]``: packed centers, all_tiles the same as
     meet_list wants them, exact (k, d) float64: as stored; ahead, stride: address of X and bytes from row to row, to
-    fetch from, or 0; moves: see bounds.moved_bounds, half (k,) float32: the last of it; between float32
+    fetch from, or 0; moves, fastest: see bounds.moved_bounds, half (k,) float32: of the first; between float32
     ``[k][k padded]``: lower bounds of the distances between centers, all IN.  upper, least (n,) float32 INOUT.
     The rest as in lloyd.points_lane.
     """
@@ -220,7 +226,7 @@ def neighbor_lane(
                     least[i] = np.float32(0.0)
                     count += 1
             else:
-                count = moved_bounds(width, labels, lo, hi, moves, upper, least, rows, count, ahead, stride)
+                count = moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, rows, count, ahead, stride)
         counts[READ] += count
         # tighten the upper bounds
         for q in range(count):

@@ -13,47 +13,48 @@ from .jit import kernel
 @kernel(parallel=True)
 def bounded_parallel(
     n, width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
-    largest, error, grouped, k, n_groups, span, ahead, moves, half, drift, between, upper, least, lower, labels, update,
-    scale, sums, cluster_weights, touched, counts,
+    largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift, between,
+    upper, least, lower, labels, update, scale, sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
         bounded_lane(
             width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
-            largest, error, grouped, k, n_groups, span, ahead, moves, half, drift, between, upper, least, lower,
-            labels, update, scale, sums[lane], cluster_weights[lane], touched[lane], counts[lane],
+            largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift,
+            between, upper, least, lower, labels, update, scale, sums[lane], cluster_weights[lane], touched[lane],
+            counts[lane],
         )  # fmt: skip
 
 
 @kernel(parallel=True)
 def between_parallel(
-    n, width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between,
-    half,
+    n, width, counter, rows, groups, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span,
+    between,
 ):  # fmt: skip
     for _ in prange(n):
         between_lane(
-            width, counter, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span,
-            between, half,
+            width, counter, rows, groups, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span,
+            between,
         )  # fmt: skip
 
 
 @kernel(parallel=True)
 def neighbor_parallel(
     n, width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error, k,
-    ahead, stride, moves, half, between, upper, least, labels, update, scale,
+    ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale,
     sums, cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
         neighbor_lane(
             width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error,
-            k, ahead, stride, moves, half, between, upper, least, labels, update, scale,
+            k, ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
 
 @kernel(parallel=True)
-def neighbors_parallel(n, counter, columns, rows, k, d, slip, differences, between, half):
+def neighbors_parallel(n, counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall):
     for _ in prange(n):
-        neighbors_lane(counter, columns, rows, k, d, slip, differences, between, half)
+        neighbors_lane(counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall)
 
 
 @kernel(parallel=True)
