@@ -262,6 +262,45 @@ def row_distance(typingctx, width, y, s, size, centers, c):
 
 
 @intrinsic
+def least_bounds(typingctx, width, rows, q, labels, upper, lower, n_groups, drift, between, stride, n_vectors, out, o0):
+    """Of four rows, rows[q..q+4], the least bound that their groups give; into out float32 from o0 on.
+
+    rows, labels int32, upper, lower, drift, between: see test_groups, with n_groups and `stride` values of a row and of
+    a center.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        t = signature.args
+        pr, pa, pu, pl, pd, pb, po = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 4, 5, 7, 8, 11))
+        lows, fars, uppers = [], [], []
+        for r in range(4):
+            row = b.sext(b.load(simd.at(b, pr, b.add(args[2], _int(r)))), I64)
+            label = b.sext(b.load(simd.at(b, pa, row)), I64)
+            lows.append(simd.at(b, pl, b.mul(row, args[6])))
+            fars.append(simd.at(b, pb, b.mul(label, args[9])))
+            uppers.append(simd.splat(b, b.load(simd.at(b, pu, row)), w))
+        with Loop(b, _int(0), args[10], _int(1), [simd.const(vtype, float("inf"))] * 4) as loop:
+            place = b.mul(loop.i, _int(w))
+            gone = simd.load(b, simd.at(b, pd, place), vtype)
+            least = []
+            for r in range(4):
+                left = b.fsub(simd.load(b, simd.at(b, lows[r], place), vtype), gone)
+                around = b.fsub(simd.load(b, simd.at(b, fars[r], place), vtype), uppers[r])
+                least.append(simd.minimum(b, simd.maximum(b, left, around), loop.values[r]))
+            loop.next(least)
+        total = simd.fold_rows(b, loop.results, simd.minimum)
+        if w > 4:
+            total = simd.shuffle(b, total, total, [0, 1, 2, 3])
+        simd.store(b, total, simd.at(b, po, args[12]))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, rows, i8, labels, upper, lower, i8, drift, between, i8, i8, out, i8), codegen
+
+
+@intrinsic
 def test_groups(typingctx, width, lower, l0, drift, between, b0, n_vectors, upper, limit, masks, m0):
     """Which groups a row's bounds do not exclude; returns the least bound of those that are excluded.
 

@@ -5,7 +5,7 @@ distance to its own center, a lower bound of that to the nearest other one, and 
 drift the group had accumulated when it was written: a row that is settled is read, never written.  Rows that the first
 two do not settle ask the groups' bounds; rows that these do not settle are read, packed, and their own distance
 tightened; then the rows that want the same group meet it together, so that what is left runs at the speed of the dense
-pass.
+pass.  To its own center a row is compared by differences: that center's group is met only for the sake of the others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from .blocks import (
     BLOCK,
     batch_size,
+    least_bounds,
     meet_block,
     own_distances,
     pack_rows,
@@ -103,20 +104,18 @@ def bounded_lane(
     n_vectors = (n_groups + lanes - 1) // lanes
     stride = n_vectors * lanes
     batch = batch_size(lanes)
-    rows = np.empty(room + SCAN, np.int32)
+    rows, asked = np.empty(room + SCAN + 4, np.int32), np.empty(SCAN + 4, np.float32)
     y = np.empty((room + 4) * size, np.float32)
-    own = np.zeros(room + 4, np.int32)
+    own, mines = np.zeros(room + 4, np.int32), np.empty(room, np.int32)
     squares, own_sq = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
     tight, rest = np.empty(room + 4, np.float32), np.empty(room, np.float32)
     slip, length = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
     start, factor = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
-    found_lower = np.empty(room + 12, np.float32)
-    v1, v2, inner = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
-    norm = np.empty(room, np.float32)
+    found, found_lower = np.empty(room + 12, np.float32), np.empty(room + 12, np.float32)
+    v1, nearest, norm = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
     values = np.empty(n_groups * span * (room + 12) * BLOCK, np.float32)
     spots = np.empty(room * n_groups, np.int32)
     near, near_sq = np.empty(NEAR, np.int64), np.empty(NEAR)
-    winner = np.empty(room, np.int32)
     masks = np.empty(room * n_vectors, np.int64)
     wanted = np.empty((n_groups, room + 12), np.int32)
     n_wanted = np.zeros(n_groups, np.int64)
@@ -154,20 +153,16 @@ def bounded_lane(
             count = moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, rows, count, ahead, 4 * n_groups)
             # ask the bounds per group before the row is read
             kept = last
-            for q in range(last, count):
-                i = rows[q]
-                a = np.int64(labels[i])
-                u = upper[i]
-                limit = u * np.float32(SLACK)
-                bound = test_groups(
-                    width, lower, np.int64(i) * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, 0
+            for q in range(count, count + 3):
+                rows[q] = lo
+            for q in range(last, count, 4):
+                least_bounds(
+                    width, rows, q, labels, upper, lower, n_groups, drift, between, stride, n_vectors, asked, q - last
                 )
-                masks[n_vectors - 1] &= tail
-                found = np.int64(0)
-                for m in range(n_vectors):
-                    found |= masks[m]
-                if found == 0:
-                    least[i] = bound
+            for q in range(last, count):
+                i = np.uint64(rows[q])
+                if asked[q - last] > upper[i] * np.float32(SLACK):
+                    least[i] = asked[q - last]
                 else:
                     rows[kept] = i
                     kept += 1
@@ -182,6 +177,7 @@ def bounded_lane(
         pack_rows(X, rows, first, n_here, pack_scale, shift, y)
         for s in range(n_here):
             own[s] = labels[rows[first + s]]
+            mines[s] = places[own[s]]
         for s in range(n_here, (n_here + 3) // 4 * 4):
             own[s] = 0
         for s in range(0, n_here, 4):
@@ -198,7 +194,7 @@ def bounded_lane(
             u = min(tight[s], upper[i])
             tight[s] = u
             upper[i] = u
-            winner[s] = -1
+            norm[s] = np.float32(-1.0)
             limit = u * np.float32(SLACK)
             if fresh:
                 row_start, near_start = np.uint64(i * n_groups), np.uint64(a * stride)
@@ -211,17 +207,14 @@ def bounded_lane(
                 width, lower, i * n_groups, drift, between, a * stride, n_vectors, u, limit, masks, s * n_vectors
             )
             masks[(s + 1) * n_vectors - 1] &= tail
-            found = np.int64(0)
+            stays = np.int64(0)
             for m in range(n_vectors):
-                found |= masks[s * n_vectors + m]
-            if found == 0:
+                stays |= masks[s * n_vectors + m]
+            if stays == 0:
                 least[i] = rest[s]
                 continue
-            mine = np.int64(places[a]) // (BLOCK * span)
-            masks[s * n_vectors + mine // lanes] |= np.int64(1) << (mine % lanes)
-            winner[s] = -2
             v1[s] = -infinite
-            v2[s] = -infinite
+            nearest[s] = infinite
             norm[s] = np.float32(0.0)
             for m in range(n_vectors):
                 bits = masks[s * n_vectors + m]
@@ -262,103 +255,94 @@ def bounded_lane(
                             second[p + r] = max(second[p + r], best_here[r])
             group_norm, term, gone = norms[g], product_term(norms[g], products), drift[g]
             for p in range(np.uint64(m)):
-                s = np.uint64(slots[p])
-                bound = lower_by_product(start[s], factor[s], group_norm, term, best[p])
-                found_lower[p] = (bound + gone) * np.float32(1.0 - 3e-7)
+                mine = np.int64(mines[np.uint64(slots[p])]) - b0 * BLOCK
+                best[p] = second[p] if which[p] == mine else best[p]
             for p in range(np.uint64(m)):
                 s = np.uint64(slots[p])
-                value = best[p]
-                if value > v1[s] or winner[s] < 0:
-                    v2[s] = max(v1[s], second[p])
-                    v1[s] = value
-                    inner[s] = second[p]
-                    winner[s] = b0 * BLOCK + which[p]
-                else:
-                    v2[s] = max(v2[s], value)
+                found[p] = lower_by_product(start[s], factor[s], group_norm, term, best[p])
+                found_lower[p] = (found[p] + gone) * np.float32(1.0 - 3e-7)
+            for p in range(np.uint64(m)):
+                s = np.uint64(slots[p])
+                v1[s] = max(v1[s], best[p])
+                nearest[s] = min(nearest[s], found[p])
                 norm[s] = max(norm[s], group_norm)
                 lower[np.uint64(rows[np.uint64(first) + s]) * np.uint64(n_groups) + np.uint64(g)] = found_lower[p]
         for s in range(n_here):
-            if winner[s] == -1:
+            if norm[s] < np.float32(0.0):  # settled
                 continue
             i = np.int64(rows[first + s])
-            a = own[s]
-            place = np.int64(winner[s])
-            allowed = product_margin(squares[s], length[s], norm[s], products)
-            term = product_term(norm[s], products)
-            label = order[place]
-            g = place // (BLOCK * span)
+            a = np.int64(own[s])
             u = tight[s]
-            if v1[s] - v2[s] > allowed:
-                bound = lower_by_product(start[s], factor[s], norm[s], term, v2[s])
-                within = lower_by_product(start[s], factor[s], norm[s], term, inner[s])
-                if label != a:
-                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], differences)
-            else:
-                # the centers that may be nearest: their distances by differences, which are far more precise
-                least_value = v1[s] - allowed
-                n_near = 0
+            if nearest[s] > u * np.float32(SLACK):
+                least[i] = min(nearest[s], rest[s])
+                continue
+            # the centers that may be nearest: their distances by differences, which are far more precise
+            mine = np.int64(mines[s])
+            home = mine // (BLOCK * span)
+            least_value = v1[s] - product_margin(squares[s], length[s], norm[s], products)
+            near[0], near_sq[0], n_near = mine, own_sq[s], 1
+            for m in range(n_vectors):
+                bits = masks[s * n_vectors + m]
+                while bits != 0:
+                    other = m * lanes + lowest_bit(bits)
+                    bits &= bits - 1
+                    for block in range(other * span, min((other + 1) * span, n_blocks)):
+                        at = (block * (room + 12) + spots[s * n_groups + other]) * BLOCK
+                        for l in range(BLOCK):
+                            place = block * BLOCK + l
+                            if not (values[at + l] < least_value) and place < k and place != mine:
+                                if n_near < NEAR:
+                                    near[n_near] = place
+                                    near_sq[n_near] = row_distance(width, y, s, size, centers, np.int64(order[place]))
+                                n_near += 1
+            first_sq, second_sq, place = infinite, infinite, mine
+            for q in range(min(n_near, NEAR)):
+                if near_sq[q] < first_sq:
+                    second_sq = first_sq
+                    first_sq = near_sq[q]
+                    place = near[q]
+                else:
+                    second_sq = min(second_sq, near_sq[q])
+            # whatever was met and is not among them lies at least so far
+            term = product_term(norm[s], products)
+            bound = lower_by_product(start[s], factor[s], norm[s], term, least_value)
+            if n_near > NEAR or not (
+                lower_bound(second_sq, slip[s], differences)
+                > upper_bound(first_sq, slip[s], differences) * np.float32(SLACK)
+            ):
+                counts[DECIDED] += 1
+                masks[s * n_vectors + home // lanes] |= np.int64(1) << (home % lanes)
+                n_listed = 0
                 for m in range(n_vectors):
                     bits = masks[s * n_vectors + m]
                     while bits != 0:
-                        other = m * lanes + lowest_bit(bits)
+                        block = (m * lanes + lowest_bit(bits)) * span
                         bits &= bits - 1
-                        for block in range(other * span, min((other + 1) * span, n_blocks)):
-                            at = (block * (room + 12) + spots[s * n_groups + other]) * BLOCK
-                            for l in range(BLOCK):
-                                if not (values[at + l] < least_value) and block * BLOCK + l < k:
-                                    if n_near < NEAR:
-                                        near[n_near] = block * BLOCK + l
-                                    n_near += 1
-                first_sq, second_sq = infinite, infinite
-                for q in range(min(n_near, NEAR)):
-                    value = row_distance(width, y, s, size, centers, np.int64(order[near[q]]))
-                    near_sq[q] = value
-                    if value < first_sq:
-                        second_sq = first_sq
-                        first_sq = value
-                        place = near[q]
-                    else:
-                        second_sq = min(second_sq, value)
-                # whatever is not among them lies at least so far
-                bound = lower_by_product(start[s], factor[s], norm[s], term, least_value)
-                u = upper_bound(first_sq, slip[s], differences)
-                label = order[place]
-                if n_near > NEAR or not (lower_bound(second_sq, slip[s], differences) > u * np.float32(SLACK)):
-                    counts[DECIDED] += 1
-                    n_listed = 0
-                    for m in range(n_vectors):
-                        bits = masks[s * n_vectors + m]
-                        while bits != 0:
-                            block = (m * lanes + lowest_bit(bits)) * span
-                            bits &= bits - 1
-                            for listed_block in range(block, min(block + span, n_blocks)):
-                                listed[n_listed] = listed_block
-                                n_listed += 1
-                    load_row(X, i, row)
-                    place = nearest_of_blocks(row, grouped, listed, n_listed, order, k, canonical_groups, out)
-                    label = order[place]
-                    u = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], differences)
-                g = place // (BLOCK * span)
-                within = bound
-                if n_near > NEAR:
-                    bound = np.float32(0.0)
-                    within = bound
-                else:
-                    for q in range(n_near):
-                        if near[q] != place:
-                            lowest = lower_bound(near_sq[q], slip[s], differences)
-                            bound = min(bound, lowest)
-                            if near[q] // (BLOCK * span) == g:
-                                within = min(within, lowest)
+                        for listed_block in range(block, min(block + span, n_blocks)):
+                            listed[n_listed] = listed_block
+                            n_listed += 1
+                load_row(X, i, row)
+                place = nearest_of_blocks(row, grouped, listed, n_listed, order, k, canonical_groups, out)
+            label = order[place]
             g = place // (BLOCK * span)
-            lower[i * n_groups + g] = (within + drift[g]) * np.float32(1.0 - 3e-7)
+            bound = bound if n_near <= NEAR else np.float32(0.0)
+            within = bound
+            for q in range(min(n_near, NEAR)):
+                if near[q] != place:
+                    lowest = lower_bound(near_sq[q], slip[s], differences)
+                    bound = min(bound, lowest)
+                    within = min(within, lowest) if near[q] // (BLOCK * span) == g else within
             least[i] = min(bound, rest[s])
-            if label != a:
-                upper[i] = u
-                one[0] = label
-                counts[CHANGED] += commit(
-                    X, i, 1, one, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
-                )
+            if label == a:
+                continue
+            lower[i * n_groups + g] = (within + drift[g]) * np.float32(1.0 - 3e-7)
+            left = (lower_bound(own_sq[s], slip[s], differences) + drift[home]) * np.float32(1.0 - 3e-7)
+            lower[i * n_groups + home] = min(lower[i * n_groups + home], left)
+            upper[i] = upper_bound(row_distance(width, y, s, size, centers, np.int64(label)), slip[s], differences)
+            one[0] = label
+            counts[CHANGED] += commit(
+                X, i, 1, one, weights, labels, update, scale, padded_row, sums, cluster_weights, touched
+            )
 
 
 @kernel
