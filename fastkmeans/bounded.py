@@ -326,48 +326,33 @@ class GroupBounds(NearBounds):
 
     def _measure(self, n_lanes: int, labels: NDArray[np.int32]) -> None:
         k = len(self.order)
+        assert self.frame is not None
         if self.fresh:
             self.drift[:] = 0.0
             self.stale[:] = math.inf
         by_group = np.zeros((self.n_groups, self.size), np.float32)
         by_group.reshape(-1)[:k] = self.rise[self.order]
         step = by_group.max(axis=1)
+        by_group[np.arange(self.n_groups), by_group.argmax(axis=1)] = 0.0
+        own = self.places // self.size
+        others = np.where(self.rise == step[own], by_group.max(axis=1)[own], step[own])
         self.drift[: self.n_groups] = rounded_up(self.drift[: self.n_groups].astype(np.float64) + step)
         # Distances between centers are bounds too, and move like the others: taking them all anew costs k^2 d.
         self.stale += self.rise
         self.stale_groups += step
         old = self.stale > STALE * self.typical
         old_groups = self.stale_groups > STALE * self.typical
-        between = self.between.reshape(k, -1)[:, : self.n_groups]
-        if not old.all():
-            between -= (self.rise[:, np.newaxis] + step) * np.float32(1.0 + 4e-7)
-            np.maximum(between, 0.0, out=between)
-            between *= np.float32(1.0 - 4e-7)
-        self._take_between(n_lanes, np.flatnonzero(old), np.arange(self.n_groups))
-        self._take_between(n_lanes, np.flatnonzero(~old), np.flatnonzero(old_groups))
-        self.half = between.min(axis=1)
-        self.typical = float(np.median(self.half))
-        self.stale[old] = self.stale_groups[old_groups] = 0.0
         self._reach_out(labels)
-        falls = np.where(between < self.reach[:, np.newaxis], step, np.float32(0.0))
-        by_group[np.arange(self.n_groups), by_group.argmax(axis=1)] = 0.0
-        own = np.arange(k), self.places // self.size
-        others = np.where(self.rise == step[own[1]], by_group.max(axis=1)[own[1]], step[own[1]])
-        falls[own] = np.where(falls[own] > 0.0, others, 0.0)
-        self.fall = falls.max(axis=1)
-
-    def _take_between(self, n_lanes: int, centers: NDArray[np.intp], groups: NDArray[np.intp]) -> None:
-        """Take the distances from these centers to these groups anew."""
-        if len(centers) == 0 or len(groups) == 0:
-            return
-        k, d = self.centers.shape
-        assert self.frame is not None
+        self.half, self.fall = np.empty((2, k), np.float32)
         shared = (
-            simd.lanes(self.width), new_counter(), centers.astype(np.int32), groups.astype(np.int32), self.blocks,
-            self.halves, self.norms, self.packed, self.squares, self.places, self.frame.error, k, d, self.n_groups,
-            self.span, self.between,
+            simd.lanes(self.width), new_counter(), np.argsort(~old, kind="stable").astype(np.int32), int(old.sum()),
+            np.flatnonzero(old_groups).astype(np.int32), self.rise, step, others, self.reach, self.blocks, self.halves,
+            self.norms, self.packed, self.squares, self.places, self.frame.error, k, self.centers.shape[1],
+            self.n_groups, self.span, self.between, self.half, self.fall,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.between_parallel, elkan.between_lane, shared)
+        self.typical = float(np.median(self.half))
+        self.stale[old] = self.stale_groups[old_groups] = 0.0
 
     def _share(
         self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],

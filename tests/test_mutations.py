@@ -152,10 +152,22 @@ MUTATIONS = {
         "test_bounded.py::test_bounds_hold_when_centers_jump[runners-up]",
     ),
     "forget that centers draw nearer to each other": Mutation(
-        "bounded.py",
-        "            between -= (self.rise[:, np.newaxis] + step) * np.float32(1.0 + 4e-7)\n",
-        "",
+        "kernels/elkan.py",
+        "left = between[row + g] - (way + step[g]) * np.float32(1.0 + 4e-7)",
+        "left = between[row + g]",
         "test_bounded.py::test_bounds_hold_when_one_center_creeps[groups]",
+    ),
+    "forget the center that a row has left": Mutation(
+        "kernels/elkan.py",
+        "min(lower[i * n_groups + home], left)",
+        "lower[i * n_groups + home]",
+        "test_bounded.py::test_bounds_hold_over_many_passes[groups-50]",
+    ),
+    "forget what lies beyond reach": Mutation(
+        "kernels/bounds.py",
+        "within = simd.minimum(b, b.fsub(l, fall), b.fsub(reach, u))",
+        "within = b.fsub(l, fall)",
+        "test_bounded.py::test_bounds_hold_when_centers_jump[neighbors]",
     ),
     "the last of equal candidates wins": Mutation(
         "plusplus.py",

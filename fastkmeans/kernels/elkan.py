@@ -347,13 +347,17 @@ def bounded_lane(
 
 @kernel
 def between_lane(
-    width, counter, rows, groups, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span, between
+    width, counter, numbers, n_old, old_groups, rise, step, others, reach, blocks, halves, norms, centers, squares,
+    places, error, k, d, n_groups, span, between, half, fall,
 ):  # fmt: skip
-    """Lower bounds of the distance from some centers to the nearest other one of some groups.
+    """Lower bounds of the distance from every center to the nearest other one of every group, moved or taken anew.
 
-    counter (1,) int64 INOUT; rows, groups int32: numbers of those centers and groups, blocks, halves, norms, centers,
-    places: as bounded_lane has them, squares (k,) float32: square norms of `centers` IN; between float32
-    ``[k][n_groups padded]`` INOUT.
+    counter (1,) int64 INOUT; numbers (k,) int32: of the centers, the first n_old of which meet all groups, the rest
+    only old_groups, int32; rise, step float32: how far a center, and any of a group, moved at most, others (k,)
+    float32: any other of the center's own group; reach (k,) float32: see bounds.moved_bounds; blocks, halves, norms,
+    centers, places: as bounded_lane has them, squares (k,) float32: square norms of `centers` IN; between float32
+    ``[k][n_groups padded]`` INOUT; half (k,) float32: the least of a center's, fall (k,) float32: how far any other
+    center within reach moved OUT.
     """
     lanes = len(width)
     size = padded(d)
@@ -365,18 +369,22 @@ def between_lane(
     start, factor = np.empty(16, np.float32), np.empty(16, np.float32)
     products = product_error(lanes, size, error)
     values = np.empty(12 * BLOCK, np.float32)
-    n_rows = rows.shape[0]
     while True:
         lo = fetch_add(counter, batch)
-        if lo >= n_rows:
+        if lo >= k:
             break
-        n_here = min(batch, n_rows - lo)
+        n_here = min(batch, k - lo)
         for r in range(batch):
-            slots[r] = rows[min(lo + r, n_rows - 1)]
+            slots[r] = numbers[min(lo + r, k - 1)]
         for r in range(n_here):
-            start[r], factor[r], _ = product_terms(squares[slots[r]], products)
-        for q in range(groups.shape[0]):
-            g = np.int64(groups[q])
+            a = np.int64(slots[r])
+            start[r], factor[r], _ = product_terms(squares[a], products)
+            row, way = np.uint64(a * stride), rise[a]
+            for g in range(np.uint64(n_groups)):
+                left = between[row + g] - (way + step[g]) * np.float32(1.0 + 4e-7)
+                between[row + g] = (left if left > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 4e-7)
+        for q in range(n_groups if lo < n_old else old_groups.shape[0]):
+            g = q if lo < n_old else np.int64(old_groups[q])
             term = product_term(norms[g], products)
             for r in range(n_here):
                 between[np.int64(slots[r]) * stride + g] = np.inf
@@ -388,3 +396,14 @@ def between_lane(
                     bound = lower_by_product(start[r], factor[r], norms[g], term, value)
                     if not (bound >= between[a * stride + g]):
                         between[a * stride + g] = bound
+        for r in range(n_here):
+            a = np.int64(slots[r])
+            row, far, own = np.uint64(a * stride), reach[a], np.int64(places[a]) // (BLOCK * span)
+            least, most = np.float32(np.inf), np.float32(0.0)
+            for g in range(np.uint64(n_groups)):
+                bound = between[row + g]
+                least = min(least, bound)
+                moved = step[g] if np.int64(g) != own else others[a]
+                most = max(most, moved if bound < far else np.float32(0.0))
+            half[a] = least
+            fall[a] = most

@@ -27,13 +27,13 @@ def bounded_parallel(
 
 @kernel(parallel=True)
 def between_parallel(
-    n, width, counter, rows, groups, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span,
-    between,
+    n, width, counter, numbers, n_old, old_groups, rise, step, others, reach, blocks, halves, norms, centers, squares,
+    places, error, k, d, n_groups, span, between, half, fall,
 ):  # fmt: skip
     for _ in prange(n):
         between_lane(
-            width, counter, rows, groups, blocks, halves, norms, centers, squares, places, error, k, d, n_groups, span,
-            between,
+            width, counter, numbers, n_old, old_groups, rise, step, others, reach, blocks, halves, norms, centers,
+            squares, places, error, k, d, n_groups, span, between, half, fall,
         )  # fmt: skip
 
 
