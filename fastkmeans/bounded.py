@@ -23,7 +23,7 @@ from .passes import Outcome, Sums
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
 MOST_RIVALS = 128  # clusters up to which rows that their bounds don't settle meet all of them (few features)
 MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
-REACH = 3.0  # times the mean distance to the own center: others that lie farther from it are no neighbors
+REACH = 4.0  # times the mean distance to the own center: others that lie farther from it are no neighbors
 SAMPLE, AFTER = 1 << 15, 8  # rows that this mean is taken from, and passes until it is taken again
 STALE = 0.02  # of the typical distance from center to center, by which centers may move before these are taken anew
 
