@@ -239,8 +239,9 @@ class Data:
         """Largest magnitude and mean binary exponent of every feature; raises for NaN, infinity and overflow."""
         d = self.d
         largest = np.zeros(d)
-        count: Any = np.zeros(d, object)
-        total: Any = np.zeros(d, object)
+        kind = object if self.weighted or self.points.sparse is not None else np.int64  # weights make the sums long
+        count: Any = np.zeros(d, kind)
+        total: Any = np.zeros(d, kind)
         max_rows = min(RANGE_ROWS or SCAN_ROWS, SCAN_ROWS)
         if self.points.sparse is not None:
             for lo, hi, compressed in self.points.sparse.ranges(max_rows):
@@ -269,13 +270,11 @@ class Data:
                 threads.share(n_lanes, parallel.exponents_parallel, exact.exponents_lane, shared, private)
             if not finite.all():
                 raise_nonfinite(self.points, estimator)
-            # fold the positions of a period onto features: Python integers, for weights make the sums long
-            position = np.arange(size) % d
-            np.maximum.at(largest, position, lane_largest.max(axis=0))
-            for digit in range(2):
-                for lane in range(n_lanes):
-                    np.add.at(count, position, lane_count[lane, digit].astype(object) << (31 * digit))
-                    np.add.at(total, position, lane_total[lane, digit].astype(object) << (31 * digit))
+            # fold the positions of a period onto features
+            np.maximum(largest, lane_largest.reshape(-1, d).max(axis=0), out=largest)
+            for digit in range(2 if self.weighted else 1):
+                count += lane_count[:, digit].reshape(-1, d).sum(axis=0).astype(kind) << (31 * digit)
+                total += lane_total[:, digit].reshape(-1, d).sum(axis=0).astype(kind) << (31 * digit)
         with np.errstate(over="ignore"):
             if not np.isfinite((4.0 * largest * largest).sum()):
                 column = int(largest.argmax())

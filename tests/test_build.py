@@ -140,8 +140,9 @@ def further_work(monkeypatch):
                 )
     with monkeypatch.context() as patch, simd.force_lanes(WIDTH):
         patch.setattr(plusplus, "DIRECT", True)
-        patch.setattr(plusplus, "TABLES", True)
-        KMeans(9, n_init=1, random_state=0, max_iter=1, n_threads=1).fit(X)
+        for tables in (True, False):
+            patch.setattr(plusplus, "TABLES", tables)
+            KMeans(9, n_init=1, random_state=0, max_iter=1, n_threads=1).fit(X)
     with monkeypatch.context() as patch, simd.force_lanes(WIDTH):
         patch.setattr(bounded, "MOST_RIVALS", 0)
         patch.setattr(plusplus, "DIRECT", False)

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from .jit import kernel
-from .simd import fetch_add, float_bits, from_bits
+from .simd import fetch_add, fetch_ahead, float_bits, from_bits
 
 DIGIT = 2.0**32
 LOW = (1 << 32) - 1
@@ -25,6 +25,7 @@ HIGH_MAGIC = MAGIC * DIGIT  # likewise for the multiple of 2**32 nearest to a fl
 HIGH_BITS = 0x4538 << 48
 MAGNITUDE = (1 << 63) - 1  # all bits of a float64 but the sign
 INFINITE = 0x7FF << 52
+AHEAD = 8  # rows ahead of its turn that a row's exponents are fetched (measured)
 
 
 @kernel
@@ -109,6 +110,7 @@ def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
     top, present, fields = np.zeros(d, np.uint32), np.zeros(d, np.uint32), np.zeros(d, np.uint32)
     sign, one, lowest, shift = np.uint32(0x7FFFFFFF), np.uint32(1), np.uint32(0x7FFFFF), np.uint32(23)
     subnormal = np.uint32(0)
+    address, row_bytes = bits.ctypes.data, 4 * d
     while True:
         start = fetch_add(counter, 1024)
         if start >= n:
@@ -116,6 +118,9 @@ def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
         stop = min(start + 1024, n)
         present[:], fields[:] = 0, 0
         for i in range(np.uint64(start), np.uint64(start + (stop - start) // 4 * 4), np.uint64(4)):
+            following = address + (np.int64(i) + AHEAD) * row_bytes
+            for line in range(0, 4 * row_bytes, 64):
+                fetch_ahead(following + line)
             for j in range(np.uint64(d)):
                 a, b = bits[i, j] & sign, bits[i + np.uint64(1), j] & sign
                 c, e = bits[i + np.uint64(2), j] & sign, bits[i + np.uint64(3), j] & sign
