@@ -185,6 +185,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     """
     shown = os.fspath(path)
     with open(path, "rb") as stream:
+        magic = stream.read(2)
+        if magic not in (b"PK", b"\x93N"):  # neither archive nor array: NumPy would take it for a pickle
+            raise ValueError(f"{shown}: not a fastkmeans model file (no .npz archive)")
+        stream.seek(0)
         try:
             archive = np.load(stream, allow_pickle=False)
         except _DAMAGE as error:

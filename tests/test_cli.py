@@ -215,7 +215,7 @@ def test_a_picture_without_matplotlib_is_refused_at_once(refused, monkeypatch, x
             "./o.csv: the same file as --labels",
         ),
         (["predict", "y.csv", "--model", "missing.npz"], "missing.npz: No such file or directory"),
-        (["predict", "y.csv", "--model", "y.csv"], "y.csv: not a fastkmeans model file"),
+        (["predict", "y.csv", "--model", "y.csv"], "y.csv: not a fastkmeans model file (no .npz archive)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
