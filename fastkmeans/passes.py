@@ -337,7 +337,7 @@ def update_centers(data: Data, sums: Sums, centers: NDArray[Any], means: NDArray
     new = centers.copy()
     single = centers.dtype == np.float32
     d = data.d
-    step = max(1, 4096 // d)
+    step = max(1, (1 << 15) // d)
     doubtful = np.empty(step * d, np.int64)
     for c0 in range(0, len(centers), step):
         c1 = min(c0 + step, len(centers))

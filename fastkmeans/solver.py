@@ -24,7 +24,7 @@ from .kernels import exact
 from .passes import Measure, Sums
 from .points import Points
 
-FEW_ROWS = 64  # that tell about how large the inertia is
+FEW_ROWS = 16  # that tell about how large the inertia is
 HIDDEN = 1e-6  # of the scatter: an inertia below that is taken from the rows, for the difference would lose its digits
 
 
@@ -145,7 +145,7 @@ class Solver:
         self.stopped = False  # by the callback: no further iteration is made
         self.mean: NDArray[np.float64] | None = None  # of all rows
         self.scatter: float | None = None  # weighted sum of squared distances to the mean
-        self.few: tuple[NDArray[np.intp], NDArray[np.float64]] | None = None  # some rows of positive weight
+        self.few: tuple[NDArray[np.intp], NDArray[np.float64], float] | None = None  # rows, and what each stands for
 
     def run(self, centers: NDArray[Any], known: NDArray[np.int32] | None = None) -> Run:
         """Iterate from these centers, (k, d) in the center dtype, and take the inertia of where that ends.
@@ -259,13 +259,13 @@ class Solver:
             rows = np.linspace(0, data.n - 1, min(data.n, FEW_ROWS)).astype(np.intp)
             if data.weighted:
                 rows = rows[data.weights[rows] > 0]
-            self.few = rows, data.points.take(rows)
-        rows, values = self.few
+            self.few = rows, data.points.take(rows), self._total_weight() / max(len(rows), 1)
+        rows, values, weight = self.few
         if len(rows) == 0:
             return True
         with np.errstate(over="ignore"):
             apart = values - centers[labels[rows]]
-            return float((apart * apart).sum()) / len(rows) * self._total_weight() < HIDDEN * below
+            return float((apart * apart).sum()) * weight < HIDDEN * below
 
     def _inertia(self, below: float, scatter: float) -> float:
         """The inertia that lies so far below the scatter."""
