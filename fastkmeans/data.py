@@ -147,6 +147,7 @@ class Data:
     ) -> None:
         self.points = points
         self.filters = True  # whether passes may try sixteen bits first; no longer once a pass found too much in doubt
+        self.lean = False  # whether memory counts for more than the time of seeding
         self.n, self.d = points.n_samples, points.n_features
         self.n_threads = threads.resolve(n_threads)
         self.serial_work = threads.SERIAL_WORK

@@ -74,7 +74,8 @@ class KMeans(Clusterer):
     algorithm : {'auto', 'lloyd', 'elkan'}, default='auto'
         How each iteration finds the nearest centers. It has no influence on the result, to the bit.
 
-        - 'lloyd': every iteration computes the distance of every row to every center [1]_.
+        - 'lloyd': every iteration computes the distance of every row to every center [1]_. It takes the least memory:
+          k-means++ keeps nothing of the rows for its speed then, either.
         - 'elkan': the first iteration does so, the others keep bounds of distances by the triangle inequality, an upper
           one to a row's own center and lower ones to the others, moved by as much as the centers move, and compute
           only what the bounds leave open. From 48 features on (or with more than 2048 clusters) there is a lower bound

@@ -83,7 +83,9 @@ class Seeding:
         self.taken = np.empty(n_candidates, np.int64)
         self.frozen = Frozen(data)
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
-        self.room = max(LIST_ROOM, data.n // LIST_SHARE, data.points.nbytes // LIST_BYTES) // self.n_lanes
+        of_bytes = data.points.nbytes // LIST_BYTES
+        self.room = max(LIST_ROOM, data.n // LIST_SHARE, min(of_bytes, data.n) if data.lean else of_bytes)
+        self.room //= self.n_lanes
         self.visits = Visits(data, self.width, self.n_lanes, self.room, self.seeds, self.nearest_sq, self.labels)
         # cycles a row: of lists, some hundred an entry; of a visit that lists nothing, a chain of differences a group
         entry = GROWTH * n_candidates * (1.2 * data.d + 100.0)
@@ -100,8 +102,8 @@ class Seeding:
         self.by_rows = not self.plain and data.d < fast_gains.FEW
         self.table: DistanceTable | None = None
         self.sample: Sample | None = None
-        # of a table, where one serves: few features are read faster than a table of them
-        self.columns = 0 if self.plain or self.by_rows else columns_for(data, self.width)
+        # of a table, where one serves and there is room: few features are read faster than a table of them
+        self.columns = 0 if self.plain or self.by_rows or data.lean else columns_for(data, self.width)
         if TABLES is not None:
             self.columns = -(-2 * n_candidates // self.width) * self.width if TABLES and not self.plain else 0
         elif self.columns < 2 * n_candidates:

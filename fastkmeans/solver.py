@@ -388,6 +388,7 @@ def fit(
     FitResult
     """
     data = Data(points, sample_weight, n_threads, estimator="KMeans")
+    data.lean = algorithm == "lloyd"  # which has no bounds either
     solver = Solver(data, algorithm=algorithm, max_iter=max_iter, tol=tol, verbose=verbose, callback=callback)
     best: Run | None = None
     best_restart = 0

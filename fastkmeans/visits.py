@@ -36,6 +36,7 @@ MAP_CANDIDATES = 64  # still to come, at least
 MAP_SHARE = 0.3  # of the pairs are left by a map that is worth while, at most
 SHARE_SAMPLE = 128  # rows that tell how many have a candidate within reach
 MAP_SAMPLE = 1024  # rows that the map is made from
+LEAN_SAMPLE = 1 << 15  # values of theirs at most, where memory counts
 MAP: bool | None = None  # whether there is a map, and an order; None means what pays.  Tests force one
 CODE_FEATURES = 12  # features below which a row costs no more than its code
 CODE_CANDIDATES = 64  # still to come, at least
@@ -210,7 +211,7 @@ class Visits:
         if not self.codes_tried:
             self.codes_tried = True
             to_come = (len(self.seeds) - t) * (2 + int(math.log(len(self.seeds))))
-            wanted = MAP is None and data.d >= CODE_FEATURES and to_come >= CODE_CANDIDATES
+            wanted = MAP is None and not data.lean and data.d >= CODE_FEATURES and to_come >= CODE_CANDIDATES
             if (wanted if CODES is None else CODES) and self.width >= 8:
                 self._make_codes(candidates)
         if self.codes is None:
@@ -304,7 +305,8 @@ class Visits:
     def _useful_map(self, candidates: NDArray[np.float64]) -> Map | None:
         """A map, if few enough pairs of a sample are left after it."""
         data = self.data
-        sampled = np.arange(0, data.n, max(1, data.n // MAP_SAMPLE))[:MAP_SAMPLE]
+        count = min(MAP_SAMPLE, max(64, LEAN_SAMPLE // data.d)) if data.lean else MAP_SAMPLE
+        sampled = np.arange(0, data.n, max(1, data.n // count))[:count]
         sampled = sampled[self.nearest_sq[sampled] > 0.0]  # rows of weight zero may be anything
         if len(sampled) < 2:
             return None

@@ -7,7 +7,7 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import brief, data, distance_table, packed, plusplus, seeding, threads, visits
+from fastkmeans import KMeans, brief, data, distance_table, packed, plusplus, seeding, threads, visits
 from fastkmeans.draws import Stream
 from fastkmeans.kernels import fast_gains, mapped, simd, visit
 from fastkmeans.kernels import seeding as draws
@@ -429,3 +429,20 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
         assert errors.max() <= 1e-3 * max(
             float(sum(W * before)) * unit, 1e-30
         )  # a bound that says nothing would do too
+
+
+def test_lean_seeding_keeps_nothing_of_the_rows():
+    """With algorithm="lloyd" memory counts: neither codes nor tables, and the same rows."""
+    X = np.random.default_rng(0).normal(size=(4000, 96)).astype(np.float32)
+    rows, kept = [], []
+    for lean in (False, True):
+        source = data.Data(as_points(X), None, 1)
+        source.lean = lean
+        with simd.force_lanes(WIDTH):
+            chosen, found = seeding.plusplus(source, 40, seeding.stream_of(np.random.SeedSequence(3)))
+        rows.append(chosen)
+        kept.append(found.columns > 0 or found.visits.codes is not None)
+    assert rows[0] == rows[1]
+    assert kept == [True, False]
+    fits = [KMeans(40, random_state=0, n_init=1, max_iter=3, algorithm=name).fit(X) for name in ("lloyd", "auto")]
+    np.testing.assert_array_equal(fits[0].cluster_centers_, fits[1].cluster_centers_)
