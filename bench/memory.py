@@ -1,9 +1,9 @@
 """Task memory: peak resident size of a fit above the resident size after import, data and warm-up.
 
 Run as a script this file is the measured process: one system, one dtype, one order.  It makes the data, warms up on an
-eighth of the rows, gives freed pages back, resets the kernel's high-water mark (``/proc/self/clear_refs``), fits, and
-reads ``VmHWM``.  Two processes are measured and the smaller peak counts: kernels that only the large fit needs are
-compiled in the first one, and come from Numba's cache in the second.
+eighth of the rows, gives freed pages back, resets the kernel's high-water mark (``/proc/self/clear_refs``), fits from
+given rows and from k-means++, and reads ``VmHWM``.  Two processes are measured and the smaller peak counts: kernels
+that only the large fit needs are compiled in the first one, and come from Numba's cache in the second.
 
 fastkmeans runs ``algorithm="lloyd"``: bounds would take up to half of X as float32 and 8 bytes a row on top.
 
@@ -88,9 +88,11 @@ def measured_process(job: dict[str, Any]) -> dict[str, Any]:
     start = np.ascontiguousarray(X[:k], dtype=np.float64 if job["dtype"] in ("f8", "i8") else np.float32)
     few = X[: max(n // 8, 2 * k)].copy(order="K")
     system.fit(few, start.copy(), ITERATIONS)
+    system.seeded(few, k, ITERATIONS)
     del few
     resident = settle()
     system.fit(X, start, ITERATIONS)
+    system.seeded(X, k, ITERATIONS)
     return {"peak": status_bytes("VmHWM") - resident, "resident": resident, "nbytes": X.nbytes}
 
 

@@ -80,6 +80,10 @@ class System:
         """Run ``max_iter`` iterations from ``start``, or fewer where the system stops at ``tol``."""
         raise LookupError(f"{self.title} has no fit here")
 
+    def seeded(self, X: np.ndarray, n_clusters: int, max_iter: int) -> None:
+        """`fit` from k-means++."""
+        raise LookupError(f"{self.title} has no fit that seeds here")
+
     def warm(self, X: np.ndarray, start: np.ndarray) -> None:
         """Run the kernels of `fit` once: two iterations, the second on the path of points that change their label."""
         self.fit(X, start, 2)
@@ -128,6 +132,17 @@ class FastKMeans(System):
             n_threads=n_threads or self.n_threads,
         ).fit(X)
         return Outcome(model.cluster_centers_, model.n_iter_, [step.seconds for step in model.history_])
+
+    def seeded(self, X: np.ndarray, n_clusters: int, max_iter: int) -> None:
+        self.estimator(
+            n_clusters,
+            n_init=1,
+            tol=0.0,
+            max_iter=max_iter,
+            random_state=0,
+            algorithm=self.algorithm,
+            n_threads=self.n_threads,
+        ).fit(X)
 
     def warm(self, X: np.ndarray, start: np.ndarray) -> None:
         """Bounds are kept from some iteration on only: their kernels are asked for."""
@@ -185,6 +200,11 @@ class ScikitLearn(System):
             len(start), init=start, n_init=1, tol=tol, max_iter=max_iter, algorithm=self.algorithm
         ).fit(X)
         return Outcome(model.cluster_centers_, model.n_iter_)
+
+    def seeded(self, X: np.ndarray, n_clusters: int, max_iter: int) -> None:
+        self.estimator(n_clusters, n_init=1, tol=0.0, max_iter=max_iter, random_state=0, algorithm=self.algorithm).fit(
+            X
+        )
 
     def seed(self, X: np.ndarray, n_clusters: int, seed: int) -> Outcome:
         from sklearn.cluster import kmeans_plusplus
