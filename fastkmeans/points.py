@@ -39,7 +39,7 @@ __all__ = [
     "weight_grid",
 ]
 
-RANGE_BYTES = 2 << 20  # converted at a time: far above the cost of a call, far below any X worth streaming
+RANGE_BYTES = 1 << 20  # converted at a time: far above the cost of a call, far below any X worth streaming
 NAMES_SHOWN = 5
 
 
