@@ -76,9 +76,7 @@ def survivors(
         shrink = old.dtype.type(2.0 ** max(-most, min(-exponent, most)))
         x, before, now = ((values * shrink).astype(np.float32, copy=False) for values in (x, before, now))
         k, d = before.shape
-        step = max(
-            1, (1 << 18) // (len(x) * d)
-        )  # products so small that BLAS wakes no thread, which would be in our way
+        step = max(1, (1 << 18) // (len(x) * d))  # products so small that BLAS wakes no thread
         products = np.concatenate([x @ before[c : c + step].T for c in range(0, k, step)], axis=1)
         squares = (before * before).sum(axis=1) - np.float32(2.0) * products + (x * x).sum(axis=1, keepdims=True)
         distances = np.sqrt(np.maximum(squares, 0.0))

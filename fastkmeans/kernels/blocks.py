@@ -18,13 +18,9 @@ from . import simd
 from .canonical import GROUP
 from .jit import kernel
 from .micro import CHUNK
-from .simd import F32, I32, I64, Loop
+from .simd import F32, I32, I64, Loop, int_
 
 BLOCK = 16  # centers of a block: one vector of AVX-512, two of AVX2
-
-
-def _int(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 @kernel
@@ -110,11 +106,11 @@ def own_distances(typingctx, width, y, s, size, centers, own, squares, distances
         py, pc, pw, ps, pd = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 5, 6, 7))
         rows, others = [], []
         for r in range(4):
-            row = b.add(args[2], _int(r))
+            row = b.add(args[2], int_(r))
             label = b.sext(b.load(simd.at(b, pw, row)), I64)
             rows.append(simd.at(b, py, b.mul(row, args[3])))
             others.append(simd.at(b, pc, b.mul(label, args[3])))
-        with Loop(b, _int(0), args[3], _int(w), [simd.const(vtype, 0.0)] * 8) as loop:
+        with Loop(b, int_(0), args[3], int_(w), [simd.const(vtype, 0.0)] * 8) as loop:
             sums = list(loop.values)
             for r in range(4):
                 value = simd.load(b, simd.at(b, rows[r], loop.i), vtype)
@@ -160,20 +156,20 @@ def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, secon
         cells = [(r, g) for r in range(n_rows) for g in range(n_vectors)]
         rows = []
         for r in range(n_rows):
-            slot = b.sext(b.load(simd.at(b, psl, b.add(args[4], _int(r)))), I64)
+            slot = b.sext(b.load(simd.at(b, psl, b.add(args[4], int_(r)))), I64)
             rows.append(simd.at(b, py, b.mul(slot, args[2])))
-        stride = b.mul(d_, _int(w))
-        c_block = simd.at(b, pc, b.mul(args[6], b.mul(d_, _int(BLOCK))))
-        h_block = simd.at(b, ph, b.mul(args[6], _int(BLOCK)))
+        stride = b.mul(d_, int_(w))
+        c_block = simd.at(b, pc, b.mul(args[6], b.mul(d_, int_(BLOCK))))
+        h_block = simd.at(b, ph, b.mul(args[6], int_(BLOCK)))
         halves = [simd.load(b, simd.at(b, h_block, g * w), vtype) for g in range(n_vectors)]
         minus = [b.fsub(simd.const(vtype, -0.0), half) for half in halves]
         zero = simd.const(vtype, 0.0)
 
         def chunk(start: Any, stop: Any, begin: list[Any]) -> list[Any]:
-            with Loop(b, start, stop, _int(1), begin) as loop:
-                at_feature = simd.at(b, c_block, b.mul(loop.i, _int(w)))
+            with Loop(b, start, stop, int_(1), begin) as loop:
+                at_feature = simd.at(b, c_block, b.mul(loop.i, int_(w)))
                 vectors = [
-                    simd.load(b, simd.at(b, at_feature, b.mul(stride, _int(g))), vtype) for g in range(n_vectors)
+                    simd.load(b, simd.at(b, at_feature, b.mul(stride, int_(g))), vtype) for g in range(n_vectors)
                 ]
                 acc = list(loop.values)
                 for i, (r, g) in enumerate(cells):
@@ -183,12 +179,12 @@ def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, secon
                 loop.next(acc)
             return loop.results
 
-        first = b.select(b.icmp_signed("<", d_, _int(CHUNK)), d_, _int(CHUNK))
-        sums = chunk(_int(0), first, [minus[g] for _, g in cells])
+        first = b.select(b.icmp_signed("<", d_, int_(CHUNK)), d_, int_(CHUNK))
+        sums = chunk(int_(0), first, [minus[g] for _, g in cells])
         for i, value in enumerate(sums):
             simd.store(b, value, simd.at(b, pt, i * w))
-        with Loop(b, first, d_, _int(CHUNK), []) as chunks:
-            stop = b.add(chunks.i, _int(CHUNK))
+        with Loop(b, first, d_, int_(CHUNK), []) as chunks:
+            stop = b.add(chunks.i, int_(CHUNK))
             stop = b.select(b.icmp_signed("<", stop, d_), stop, d_)
             for i, value in enumerate(chunk(chunks.i, stop, [zero] * len(cells))):
                 slot = simd.at(b, pt, i * w)
@@ -243,10 +239,10 @@ def row_distance(typingctx, width, y, s, size, centers, c):
         py, pc = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
         row, center = simd.at(b, py, b.mul(args[2], args[3])), simd.at(b, pc, b.mul(args[5], args[3]))
         n_sums = 16 // w
-        with Loop(b, _int(0), args[3], _int(16), [simd.const(vtype, 0.0)] * n_sums) as loop:
+        with Loop(b, int_(0), args[3], int_(16), [simd.const(vtype, 0.0)] * n_sums) as loop:
             sums = list(loop.values)
             for g in range(n_sums):
-                place = b.add(loop.i, _int(g * w))
+                place = b.add(loop.i, int_(g * w))
                 difference = b.fsub(
                     simd.load(b, simd.at(b, row, place), vtype), simd.load(b, simd.at(b, center, place), vtype)
                 )
@@ -276,13 +272,13 @@ def least_bounds(typingctx, width, rows, q, labels, upper, lower, n_groups, drif
         pr, pa, pu, pl, pd, pb, po = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 4, 5, 7, 8, 11))
         lows, fars, uppers = [], [], []
         for r in range(4):
-            row = b.sext(b.load(simd.at(b, pr, b.add(args[2], _int(r)))), I64)
+            row = b.sext(b.load(simd.at(b, pr, b.add(args[2], int_(r)))), I64)
             label = b.sext(b.load(simd.at(b, pa, row)), I64)
             lows.append(simd.at(b, pl, b.mul(row, args[6])))
             fars.append(simd.at(b, pb, b.mul(label, args[9])))
             uppers.append(simd.splat(b, b.load(simd.at(b, pu, row)), w))
-        with Loop(b, _int(0), args[10], _int(1), [simd.const(vtype, float("inf"))] * 4) as loop:
-            place = b.mul(loop.i, _int(w))
+        with Loop(b, int_(0), args[10], int_(1), [simd.const(vtype, float("inf"))] * 4) as loop:
+            place = b.mul(loop.i, int_(w))
             gone = simd.load(b, simd.at(b, pd, place), vtype)
             least = []
             for r in range(4):
@@ -319,8 +315,8 @@ def test_groups(typingctx, width, lower, l0, drift, between, b0, n_vectors, uppe
         out = simd.at(b, pm, args[10])
         upper_, limit_ = simd.splat(b, args[7], w), simd.splat(b, args[8], w)
         infinite = simd.const(vtype, float("inf"))
-        with Loop(b, _int(0), args[6], _int(1), [infinite]) as loop:
-            place = b.mul(loop.i, _int(w))
+        with Loop(b, int_(0), args[6], int_(1), [infinite]) as loop:
+            place = b.mul(loop.i, int_(w))
             left = b.fsub(simd.load(b, simd.at(b, low, place), vtype), simd.load(b, simd.at(b, pd, place), vtype))
             around = b.fsub(simd.load(b, simd.at(b, far, place), vtype), upper_)
             bound = simd.maximum(b, left, around)
@@ -344,8 +340,8 @@ def block_tops(typingctx, width, values, v0, tops):
         pv, pt = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 3))
         pv = simd.at(b, pv, args[2])
         count = b.extract_value(context.make_array(signature.args[3])(context, b, args[3]).shape, 0)
-        with Loop(b, _int(0), count, _int(w), []) as loop:
-            first = simd.at(b, pv, b.mul(loop.i, _int(BLOCK)))
+        with Loop(b, int_(0), count, int_(w), []) as loop:
+            first = simd.at(b, pv, b.mul(loop.i, int_(BLOCK)))
             blocks = []
             for block in range(w):
                 top = simd.load(b, simd.at(b, first, block * BLOCK), vtype)
@@ -374,7 +370,7 @@ def bounds_of_tops(typingctx, width, tops, norms, start, factor, product, out):
         start, factor = simd.splat(b, args[3], w), simd.splat(b, args[4], w)
         of_squares = simd.splat(b, b.fmul(args[5], ir.Constant(F32, 0.51)), w)
         zero, two, narrower = (simd.const(vtype, value) for value in (0.0, 2.0, 1.0 - 4e-7))
-        with Loop(b, _int(0), count, _int(w), [simd.const(vtype, float("inf"))]) as loop:
+        with Loop(b, int_(0), count, int_(w), [simd.const(vtype, float("inf"))]) as loop:
             norm = simd.load(b, simd.at(b, pn, loop.i), vtype)
             top = simd.load(b, simd.at(b, pt, loop.i), vtype)
             rest = b.fsub(b.fsub(start, b.fmul(factor, norm)), b.fmul(b.fmul(of_squares, norm), norm))

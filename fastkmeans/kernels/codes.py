@@ -26,15 +26,11 @@ from . import simd
 from .integer import _multiply_pairs
 from .jit import kernel
 from .micro import ROWS, block_rows
-from .simd import F32, I32, I64, Loop, fetch_add
+from .simd import F32, I32, Loop, fetch_add, int_
 
 UNDERFLOW = 1e-35  # as in filtered.py: more than the product of two steps can lose
 WORD = 64  # candidates that share a word of a mask
 TILES = 16  # tiles that a lane encodes at a time
-
-
-def _int(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 def has_byte_products(width: int) -> bool:
@@ -71,7 +67,7 @@ def _encode(typingctx, width, kind, y, padded, top, limit, code, measures):
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
         py, pc, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 6, 7))
         narrow = simd.vector(ir.IntType(signature.args[1].dtype.bitwidth), w)
-        zero, nought, stride = simd.const(vtype, 0.0), _int(0), _int(w)
+        zero, nought, stride = simd.const(vtype, 0.0), int_(0), int_(w)
         with Loop(b, nought, args[3], stride, [zero, zero]) as features:
             v = simd.load(b, simd.at(b, py, features.i), vtype)
             absolute = b.bitcast(b.and_(b.bitcast(v, itype), simd.const(itype, 0x7FFFFFFF)), vtype)
@@ -158,19 +154,19 @@ def _filter_codes(
         t = signature.args
         pw, pg, ph, ps, po, pl, pm = (simd.data(context, b, t[i], args[i]) for i in (2, 5, 7, 9, 10, 11, 13))
         n_words_, n = args[4], args[6]
-        first_row = b.mul(args[3], _int(ROWS))
+        first_row = b.mul(args[3], int_(ROWS))
         p_tile = simd.at(b, pw, b.mul(first_row, n_words_))
         ps, po, pl = simd.at(b, ps, first_row), simd.at(b, po, first_row), simd.at(b, pl, args[12])
-        group_size = b.mul(n_words_, _int(w))
+        group_size = b.mul(n_words_, int_(w))
         unit = args[8]
         p_bits = b.bitcast(simd.at(b, pm, b.mul(args[12], args[14])), ir.IntType(w).as_pointer())
-        pitch = b.mul(args[14], _int(WORD // w))
+        pitch = b.mul(args[14], int_(WORD // w))
 
         def run(count: int, start: Any, stop: Any) -> None:
             rows = block_rows(w, count)
-            with Loop(b, start, stop, _int(count), []) as loop:
-                numbers = [b.add(loop.i, _int(g)) for g in range(count)]
-                norms = [simd.load(b, simd.at(b, ph, b.mul(number, _int(w))), vtype) for number in numbers]
+            with Loop(b, start, stop, int_(count), []) as loop:
+                numbers = [b.add(loop.i, int_(g)) for g in range(count)]
+                norms = [simd.load(b, simd.at(b, ph, b.mul(number, int_(w))), vtype) for number in numbers]
                 below = [b.fsub(simd.const(vtype, -0.0), norm) for norm in norms]
                 mine = [simd.at(b, pg, b.mul(number, group_size)) for number in numbers]
                 for r0 in range(0, ROWS, rows):
@@ -178,10 +174,10 @@ def _filter_codes(
                     for r in range(rows):
                         origin = simd.splat(b, b.load(simd.at(b, po, r0 + r)), w)
                         begin += [origin if in_bytes else simd.const(itype, 0)] * count
-                    with Loop(b, _int(0), n_words_, _int(1), begin) as features:
-                        at = b.mul(features.i, _int(w))
+                    with Loop(b, int_(0), n_words_, int_(1), begin) as features:
+                        at = b.mul(features.i, int_(w))
                         centers = [simd.load(b, simd.at(b, group, at), itype) for group in mine]
-                        here = simd.at(b, p_tile, b.add(b.mul(features.i, _int(ROWS)), _int(r0)))
+                        here = simd.at(b, p_tile, b.add(b.mul(features.i, int_(ROWS)), int_(r0)))
                         acc = list(features.values)
                         for r in range(rows):
                             row = simd.splat(b, b.load(simd.at(b, here, r)), w)
@@ -199,12 +195,12 @@ def _filter_codes(
                         for g in range(count):
                             value = simd.fma(b, b.sitofp(features.results[r * count + g], vtype), step, below[g])
                             bits = b.bitcast(b.fcmp_ordered(">=", value, limit), ir.IntType(w))
-                            store = b.store(bits, simd.at(b, p_bits, b.add(b.mul(pitch, _int(r0 + r)), numbers[g])))
+                            store = b.store(bits, simd.at(b, p_bits, b.add(b.mul(pitch, int_(r0 + r)), numbers[g])))
                             store.align = w // 8
                 loop.next([])
 
-        even = b.and_(n, _int(-2))
-        run(2, _int(0), even)
+        even = b.and_(n, int_(-2))
+        run(2, int_(0), even)
         run(1, even, n)
         return context.get_dummy_value()
 
@@ -275,18 +271,18 @@ def square_apart(typingctx, width, y, centers, c0, padded):
         chains = 4
 
         def run(count: int, start: Any, stop: Any, before: list[Any]) -> list[Any]:
-            with Loop(b, start, stop, _int(count * w), before) as features:
+            with Loop(b, start, stop, int_(count * w), before) as features:
                 sums = list(features.values)
                 for v in range(count):
-                    place = b.add(features.i, _int(v * w))
+                    place = b.add(features.i, int_(v * w))
                     x, c = (simd.load(b, simd.at(b, p, place), vtype) for p in (py, pc))
                     difference = b.fsub(x, c)
                     sums[v] = simd.fma(b, difference, difference, sums[v])
                 features.next(sums)
             return list(features.results)
 
-        whole = b.and_(args[4], _int(-chains * w))
-        sums = run(chains, _int(0), whole, [simd.const(vtype, 0.0)] * chains)
+        whole = b.and_(args[4], int_(-chains * w))
+        sums = run(chains, int_(0), whole, [simd.const(vtype, 0.0)] * chains)
         sums = run(1, whole, args[4], sums)
         while len(sums) > 1:
             sums = [b.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]

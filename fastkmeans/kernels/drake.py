@@ -37,14 +37,10 @@ from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import CENTERS, PANEL
 from .pack import load_row, panel_norms, panel_size, transpose_columns
-from .simd import F32, I32, I64, Loop, fetch_add, lowest_bit
+from .simd import F32, I32, I64, Loop, fetch_add, int_, lowest_bit
 
 ROOM = 384  # rows that are gathered before they meet the centers: what they need stays in the second-level cache
 REACH = 4.0  # gaps are kept up to nearly REACH - 1 times the distance to the own center
-
-
-def _int(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 @kernel
@@ -99,8 +95,8 @@ def _unsettled(typingctx, width, gaps, rests, rivals, lost, labels, lo, masks):
         owns, others, rests = simd.const(vtype, 0.0), simd.const(vtype, 0.0), simd.const(vtype, 0.0)
         for i in range(w):
             lane = ir.Constant(I32, i)
-            own = simd.at(b, pl, b.shl(b.zext(b.extract_element(labels, lane), I64), _int(1)))
-            other = simd.at(b, pl, b.shl(b.zext(b.extract_element(rival, lane), I64), _int(1)))
+            own = simd.at(b, pl, b.shl(b.zext(b.extract_element(labels, lane), I64), int_(1)))
+            other = simd.at(b, pl, b.shl(b.zext(b.extract_element(rival, lane), I64), int_(1)))
             owns = b.insert_element(owns, b.load(own), lane)
             rests = b.insert_element(rests, b.load(simd.at(b, own, 1)), lane)
             others = b.insert_element(others, b.load(other), lane)
@@ -133,18 +129,18 @@ def best_three(typingctx, width, panels, p0, c, h, d, n_tiles, v1, v2, v3, i1, i
         outs = [simd.data(context, b, t[i], args[i]) for i in (7, 8, 9, 10, 11)]
         d_, n = args[5], args[6]
         low, none = simd.const(vtype, float("-inf")), simd.const(itype, 0)
-        with Loop(b, _int(0), _int(PANEL * w), _int(w), []) as vectors:
+        with Loop(b, int_(0), int_(PANEL * w), int_(w), []) as vectors:
             points = simd.at(b, pp, b.add(args[2], vectors.i))
-            with Loop(b, _int(0), n, _int(1), [low, low, low, none, none, none]) as tiles:
-                c_tile = simd.at(b, pc, b.mul(tiles.i, b.mul(d_, _int(CENTERS))))
-                h_tile = simd.at(b, ph, b.mul(tiles.i, _int(CENTERS)))
+            with Loop(b, int_(0), n, int_(1), [low, low, low, none, none, none]) as tiles:
+                c_tile = simd.at(b, pc, b.mul(tiles.i, b.mul(d_, int_(CENTERS))))
+                h_tile = simd.at(b, ph, b.mul(tiles.i, int_(CENTERS)))
                 begin = [
                     simd.splat(b, b.fsub(ir.Constant(F32, -0.0), b.load(simd.at(b, h_tile, e))), w)
                     for e in range(CENTERS)
                 ]
-                with Loop(b, _int(0), d_, _int(1), begin) as features:
-                    value = simd.load(b, simd.at(b, points, b.mul(features.i, _int(PANEL * w))), vtype)
-                    c_feature = simd.at(b, c_tile, b.mul(features.i, _int(CENTERS)))
+                with Loop(b, int_(0), d_, int_(1), begin) as features:
+                    value = simd.load(b, simd.at(b, points, b.mul(features.i, int_(PANEL * w))), vtype)
+                    c_feature = simd.at(b, c_tile, b.mul(features.i, int_(CENTERS)))
                     features.next(
                         [
                             simd.fma(b, simd.splat(b, b.load(simd.at(b, c_feature, e)), w), value, a)

@@ -8,7 +8,6 @@ the distances between centers.
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -28,16 +27,12 @@ from .bounds import (
 from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import lanes_above
-from .simd import F32, I32, I64, Loop, fetch_add, lowest_bit
+from .simd import F32, I32, Loop, fetch_add, int_, lowest_bit
 
 ROOM = 4096  # rows that are gathered before they are sorted by label
 VECTORS = 2  # vectors of points in a panel
 TILE = 4  # centers that a panel meets at a time
 REACH = 1.2  # how much farther than needed the listed centers reach: the lower bounds live the longer
-
-
-def _int(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 @intrinsic
@@ -56,12 +51,12 @@ def meet_list(typingctx, width, panel, d, tiles, n_tiles, best, second, which, o
         d_ = args[2]
         far, zero = simd.const(vtype, float("inf")), simd.const(vtype, 0.0)
         start = [far] * (2 * VECTORS) + [simd.const(itype, 0)] * (VECTORS + 1)
-        with Loop(b, _int(0), args[4], _int(1), start) as tiles_:
-            c_tile = simd.at(b, pc, b.mul(tiles_.i, b.mul(d_, _int(TILE))))
-            with Loop(b, _int(0), d_, _int(1), [zero] * (TILE * VECTORS)) as features:
-                here = simd.at(b, pp, b.mul(features.i, _int(VECTORS * w)))
+        with Loop(b, int_(0), args[4], int_(1), start) as tiles_:
+            c_tile = simd.at(b, pc, b.mul(tiles_.i, b.mul(d_, int_(TILE))))
+            with Loop(b, int_(0), d_, int_(1), [zero] * (TILE * VECTORS)) as features:
+                here = simd.at(b, pp, b.mul(features.i, int_(VECTORS * w)))
                 points = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(VECTORS)]
-                c_feature = simd.at(b, c_tile, b.mul(features.i, _int(TILE)))
+                c_feature = simd.at(b, c_tile, b.mul(features.i, int_(TILE)))
                 acc = list(features.values)
                 for c in range(TILE):
                     value = simd.splat(b, b.load(simd.at(b, c_feature, c)), w)
@@ -81,7 +76,7 @@ def meet_list(typingctx, width, panel, d, tiles, n_tiles, best, second, which, o
                     least[v] = simd.minimum(b, value, least[v])
             tiles_.next([*least, *next_, *index, b.add(number, simd.const(itype, TILE))])
         for v in range(VECTORS):
-            out = b.add(args[8], _int(v * w))
+            out = b.add(args[8], int_(v * w))
             for pointer, value in (
                 (pb, tiles_.results[v]),
                 (p2, tiles_.results[VECTORS + v]),

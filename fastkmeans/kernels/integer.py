@@ -26,16 +26,12 @@ from numba.extending import intrinsic
 from . import simd
 from .jit import kernel
 from .micro import CHUNK, ROWS, block_rows
-from .simd import F32, I32, I64, Loop, lowest_bit
+from .simd import F32, I32, I64, Loop, int_, lowest_bit
 
 I16 = ir.IntType(16)
 LIMIT = 46340.0  # the largest integer whose square is below 2**31
 TOP = 32767.0  # the largest int16
 FOUR = 4  # vectors of values that are scanned at a time
-
-
-def _int(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 @functools.cache
@@ -127,7 +123,7 @@ def quantize_tile(typingctx, width, y, y0, d, limit, unit, q, steps, residuals, 
         py, pq, p_step, p_rest, p_square = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 6, 7, 8, 9))
         d_, zero = args[3], simd.const(vtype, 0.0)
         tile, q_tile = simd.at(b, py, args[2]), simd.at(b, pq, args[2])
-        n_chunks = b.udiv(b.add(d_, _int(CHUNK - 1)), _int(CHUNK))
+        n_chunks = b.udiv(b.add(d_, int_(CHUNK - 1)), int_(CHUNK))
         magnitude = simd.const(itype, 0x7FFFFFFF)
 
         parts = 16 // w
@@ -135,15 +131,15 @@ def quantize_tile(typingctx, width, y, y0, d, limit, unit, q, steps, residuals, 
         def visit(r: Any, start: Any, count: int, step: Any) -> list[list[Any]]:
             """Carry `count` sums over the vectors of rows r and r + 1, in independent chains; a list per row."""
             carried = [start] * (2 * parts * count)
-            with Loop(b, _int(0), n_chunks, _int(1), carried) as chunks:
-                offset = b.add(b.mul(chunks.i, _int(ROWS * CHUNK)), b.mul(r, _int(CHUNK)))
-                left = b.sub(d_, b.mul(chunks.i, _int(CHUNK)))
-                size = b.select(b.icmp_signed("<", left, _int(CHUNK)), left, _int(CHUNK))
-                with Loop(b, _int(0), size, _int(16), list(chunks.values)) as features:
+            with Loop(b, int_(0), n_chunks, int_(1), carried) as chunks:
+                offset = b.add(b.mul(chunks.i, int_(ROWS * CHUNK)), b.mul(r, int_(CHUNK)))
+                left = b.sub(d_, b.mul(chunks.i, int_(CHUNK)))
+                size = b.select(b.icmp_signed("<", left, int_(CHUNK)), left, int_(CHUNK))
+                with Loop(b, int_(0), size, int_(16), list(chunks.values)) as features:
                     after = []
                     for chain in range(2 * parts):
                         row, part = divmod(chain, parts)
-                        place = b.add(b.add(offset, features.i), _int(row * CHUNK + part * w))
+                        place = b.add(b.add(offset, features.i), int_(row * CHUNK + part * w))
                         value = simd.load(b, simd.at(b, tile, place), vtype)
                         after += step(row, place, value, features.values[chain * count : (chain + 1) * count])
                     features.next(after)
@@ -164,7 +160,7 @@ def quantize_tile(typingctx, width, y, y0, d, limit, unit, q, steps, residuals, 
         def plus(b: Any, x: Any, y: Any) -> Any:
             return b.fadd(x, y)
 
-        with Loop(b, _int(0), _int(ROWS), _int(2), []) as rows:
+        with Loop(b, int_(0), int_(ROWS), int_(2), []) as rows:
             inverses, backs = [], []
             for row, sums in enumerate(visit(rows.i, zero, 2, measure)):
                 square = reduced(sums[::2], plus)
@@ -174,7 +170,7 @@ def quantize_tile(typingctx, width, y, y0, d, limit, unit, q, steps, residuals, 
                 step = simd.maximum(b, simd.maximum(b, by_norm, by_top), ir.Constant(F32, 2.0**-100))
                 inverses.append(simd.splat(b, b.fdiv(ir.Constant(F32, 1.0), step), w))
                 backs.append(simd.splat(b, b.fsub(ir.Constant(F32, -0.0), step), w))
-                out = b.add(args[10], b.add(rows.i, _int(row)))
+                out = b.add(args[10], b.add(rows.i, int_(row)))
                 b.store(b.fmul(step, args[5]), simd.at(b, p_step, out))
                 b.store(square, simd.at(b, p_square, out))
 
@@ -187,7 +183,7 @@ def quantize_tile(typingctx, width, y, y0, d, limit, unit, q, steps, residuals, 
 
             for row, sums in enumerate(visit(rows.i, zero, 1, quantize)):
                 rest = simd.call(b, "llvm.sqrt.f32", F32, [reduced(sums, plus)])
-                b.store(rest, simd.at(b, p_rest, b.add(args[10], b.add(rows.i, _int(row)))))
+                b.store(rest, simd.at(b, p_rest, b.add(args[10], b.add(rows.i, int_(row)))))
             rows.next([])
         return context.get_dummy_value()
 
@@ -213,40 +209,40 @@ def filter_tile(
         vtype, itype, pairs_type = simd.vector(F32, w), simd.vector(I32, w), simd.vector(I16, 2 * w)
         arrays = signature.args
         pq, pc, ph, pu, pb, pv = (simd.data(context, b, arrays[i], args[i]) for i in (1, 3, 5, 10, 12, 13))
-        pq, pb = simd.at(b, pq, args[2]), simd.at(b, pb, b.mul(args[11], _int(w)))
+        pq, pb = simd.at(b, pq, args[2]), simd.at(b, pb, b.mul(args[11], int_(w)))
         d_, n, first_ = args[7], args[8], args[9]
-        pairs = b.udiv(b.add(d_, _int(1)), _int(2))
-        group_size = b.mul(pairs, _int(2 * w))
-        n_chunks = b.udiv(b.add(d_, _int(CHUNK - 1)), _int(CHUNK))
+        pairs = b.udiv(b.add(d_, int_(1)), int_(2))
+        group_size = b.mul(pairs, int_(2 * w))
+        n_chunks = b.udiv(b.add(d_, int_(CHUNK - 1)), int_(CHUNK))
         c_first, h_first = simd.at(b, pc, args[4]), simd.at(b, ph, args[6])
-        v_first = simd.at(b, pv, b.add(args[14], b.mul(first_, _int(w))))
+        v_first = simd.at(b, pv, b.add(args[14], b.mul(first_, int_(w))))
         none = simd.const(itype, 0)
-        with b.if_then(b.icmp_signed("==", first_, _int(0))):
+        with b.if_then(b.icmp_signed("==", first_, int_(0))):
             for r in range(ROWS):
                 simd.store(b, simd.const(vtype, float("-inf")), simd.at(b, pb, r * w))
 
         def run(groups: int, start: Any, stop: Any) -> None:
             rows = block_rows(w, groups)
-            with Loop(b, start, stop, _int(groups), []) as loop:
+            with Loop(b, start, stop, int_(groups), []) as loop:
                 c_group = simd.at(b, c_first, b.mul(loop.i, group_size))
-                number = b.mul(loop.i, _int(w))
-                norms = [simd.load(b, simd.at(b, h_first, b.add(number, _int(g * w))), vtype) for g in range(groups)]
-                fetched = b.mul(b.lshr(loop.i, _int(1)), args[17])
-                with Loop(b, _int(0), args[17], _int(1), []) as fetches:
-                    simd.prefetch(b, b.add(args[16], b.mul(b.add(fetched, fetches.i), _int(64))))
+                number = b.mul(loop.i, int_(w))
+                norms = [simd.load(b, simd.at(b, h_first, b.add(number, int_(g * w))), vtype) for g in range(groups)]
+                fetched = b.mul(b.lshr(loop.i, int_(1)), args[17])
+                with Loop(b, int_(0), args[17], int_(1), []) as fetches:
+                    simd.prefetch(b, b.add(args[16], b.mul(b.add(fetched, fetches.i), int_(64))))
                     fetches.next([])
                 for r0 in range(0, ROWS, rows):
-                    with Loop(b, _int(0), n_chunks, _int(1), [none] * (rows * groups)) as chunks:
-                        q_chunk = simd.at(b, pq, b.add(b.mul(chunks.i, _int(ROWS * CHUNK)), _int(r0 * CHUNK)))
+                    with Loop(b, int_(0), n_chunks, int_(1), [none] * (rows * groups)) as chunks:
+                        q_chunk = simd.at(b, pq, b.add(b.mul(chunks.i, int_(ROWS * CHUNK)), int_(r0 * CHUNK)))
                         q_pairs = b.bitcast(q_chunk, I32.as_pointer())
-                        begin = b.mul(chunks.i, _int(CHUNK // 2))
+                        begin = b.mul(chunks.i, int_(CHUNK // 2))
                         left = b.sub(pairs, begin)
-                        count = b.select(b.icmp_signed("<", left, _int(CHUNK // 2)), left, _int(CHUNK // 2))
-                        with Loop(b, _int(0), count, _int(1), list(chunks.values)) as loop_pairs:
+                        count = b.select(b.icmp_signed("<", left, int_(CHUNK // 2)), left, int_(CHUNK // 2))
+                        with Loop(b, int_(0), count, int_(1), list(chunks.values)) as loop_pairs:
                             pair = b.add(begin, loop_pairs.i)
-                            at_pair = simd.at(b, c_group, b.mul(pair, _int(2 * w)))
+                            at_pair = simd.at(b, c_group, b.mul(pair, int_(2 * w)))
                             vectors = [
-                                simd.load(b, simd.at(b, at_pair, b.mul(group_size, _int(g))), pairs_type)
+                                simd.load(b, simd.at(b, at_pair, b.mul(group_size, int_(g))), pairs_type)
                                 for g in range(groups)
                             ]
                             acc = list(loop_pairs.values)
@@ -260,10 +256,10 @@ def filter_tile(
                             loop_pairs.next(acc)
                         chunks.next(loop_pairs.results)
                     for r in range(rows):
-                        step = simd.splat(b, b.load(simd.at(b, pu, b.add(args[11], _int(r0 + r)))), w)
+                        step = simd.splat(b, b.load(simd.at(b, pu, b.add(args[11], int_(r0 + r)))), w)
                         p_best = simd.at(b, pb, (r0 + r) * w)
                         top = simd.load(b, p_best, vtype)
-                        out = simd.at(b, v_first, b.add(b.mul(args[15], _int(r0 + r)), number))
+                        out = simd.at(b, v_first, b.add(b.mul(args[15], int_(r0 + r)), number))
                         for g in range(groups):
                             dot = b.sitofp(chunks.results[r * groups + g], vtype)
                             value = simd.fma(b, dot, step, b.fsub(simd.const(vtype, -0.0), norms[g]))
@@ -272,8 +268,8 @@ def filter_tile(
                         simd.store(b, top, p_best)
                 loop.next([])
 
-        even = b.and_(n, _int(-2))
-        run(2, _int(0), even)
+        even = b.and_(n, int_(-2))
+        run(2, int_(0), even)
         run(1, even, n)
         return context.get_dummy_value()
 
@@ -288,7 +284,7 @@ def row_maxima(typingctx, width, best, out, o0):
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         pb, po = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 2))
-        pb, batch = simd.at(b, pb, b.mul(args[3], _int(w))), simd.batch_rows(w)
+        pb, batch = simd.at(b, pb, b.mul(args[3], int_(w))), simd.batch_rows(w)
         for r0 in range(0, ROWS, batch):
             vectors = [simd.load(b, simd.at(b, pb, (r0 + r) * w), simd.vector(F32, w)) for r in range(batch)]
             folded = simd.fold_rows(b, vectors, simd.maximum)
@@ -311,7 +307,7 @@ def _reached(typingctx, width, values, o0, threshold):
         for v in range(FOUR):
             above = b.fcmp_ordered(">=", simd.load(b, simd.at(b, pointer, v * w), simd.vector(F32, w)), level)
             bits = b.zext(b.bitcast(above, ir.IntType(w)), I64)
-            found = bits if found is None else b.or_(found, b.shl(bits, _int(v * w)))
+            found = bits if found is None else b.or_(found, b.shl(bits, int_(v * w)))
         return found
 
     return types.int64(width, values, types.int64, types.float32), codegen
@@ -347,19 +343,19 @@ def difference_sq(typingctx, width, y, y0, d, c, c0):
         vtype = simd.vector(F32, w)
         py, pc = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
         row, center, d_ = simd.at(b, py, args[2]), simd.at(b, pc, args[5]), args[3]
-        n_chunks = b.udiv(b.add(d_, _int(CHUNK - 1)), _int(CHUNK))
+        n_chunks = b.udiv(b.add(d_, int_(CHUNK - 1)), int_(CHUNK))
         chains = 16 // w
         zero = simd.const(vtype, 0.0)
-        with Loop(b, _int(0), n_chunks, _int(1), [zero] * chains) as chunks:
-            y_chunk = simd.at(b, row, b.mul(chunks.i, _int(ROWS * CHUNK)))
-            begin = b.mul(chunks.i, _int(CHUNK))
+        with Loop(b, int_(0), n_chunks, int_(1), [zero] * chains) as chunks:
+            y_chunk = simd.at(b, row, b.mul(chunks.i, int_(ROWS * CHUNK)))
+            begin = b.mul(chunks.i, int_(CHUNK))
             c_chunk = simd.at(b, center, begin)
             left = b.sub(d_, begin)
-            count = b.select(b.icmp_signed("<", left, _int(CHUNK)), left, _int(CHUNK))
-            with Loop(b, _int(0), count, _int(16), list(chunks.values)) as features:
+            count = b.select(b.icmp_signed("<", left, int_(CHUNK)), left, int_(CHUNK))
+            with Loop(b, int_(0), count, int_(16), list(chunks.values)) as features:
                 sums = []
                 for i, total in enumerate(features.values):
-                    place = b.add(features.i, _int(i * w))
+                    place = b.add(features.i, int_(i * w))
                     t = b.fsub(
                         simd.load(b, simd.at(b, y_chunk, place), vtype), simd.load(b, simd.at(b, c_chunk, place), vtype)
                     )

@@ -25,16 +25,12 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import F32, I32, I64, Loop
+from .simd import F32, I32, I64, Loop, int_
 
 CHUNK = 64  # features between two cuts of the FMA chain: bounds its rounding error
 ROWS = 12  # rows of a tile, lanes = centers
 PANEL = 3  # vectors of points in a panel, lanes = points
 CENTERS = 8  # centers of a tile, lanes = points
-
-
-def int_(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 def update(b: Any, v: Any, index: Any, best: Any, second: Any, which: Any) -> tuple[Any, Any, Any]:

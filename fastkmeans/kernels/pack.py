@@ -16,7 +16,7 @@ from numba.extending import intrinsic, overload
 from . import simd
 from .jit import kernel
 from .micro import CHUNK, PANEL, ROWS
-from .simd import F32, I64, Loop, fetch_ahead
+from .simd import F32, Loop, fetch_ahead, int_
 
 STRIP = 8  # panels packed at a time
 
@@ -65,16 +65,16 @@ def _tile_norms(typingctx, width, y, y0, d, norms, o0):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
         py, pn = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
-        chunk, zero = ir_int(CHUNK), simd.const(vtype, 0.0)
+        chunk, zero = int_(CHUNK), simd.const(vtype, 0.0)
         y_tile = simd.at(b, py, args[2])
-        n_chunks = b.udiv(b.add(args[3], ir_int(CHUNK - 1)), chunk)
+        n_chunks = b.udiv(b.add(args[3], int_(CHUNK - 1)), chunk)
         batch = simd.batch_rows(w)
         for r0 in range(0, ROWS, batch):
-            with Loop(b, ir_int(0), n_chunks, ir_int(1), [zero] * batch) as chunks:
-                start = simd.at(b, y_tile, b.mul(chunks.i, ir_int(ROWS * CHUNK)))
+            with Loop(b, int_(0), n_chunks, int_(1), [zero] * batch) as chunks:
+                start = simd.at(b, y_tile, b.mul(chunks.i, int_(ROWS * CHUNK)))
                 left = b.sub(args[3], b.mul(chunks.i, chunk))
                 count = b.select(b.icmp_signed("<", left, chunk), left, chunk)
-                with Loop(b, ir_int(0), count, ir_int(w), list(chunks.values)) as features:
+                with Loop(b, int_(0), count, int_(w), list(chunks.values)) as features:
                     here = simd.at(b, start, features.i)
                     vectors = [simd.load(b, simd.at(b, here, (r0 + r) * CHUNK), vtype) for r in range(batch)]
                     features.next([simd.fma(b, v, v, a) for v, a in zip(vectors, features.values, strict=True)])
@@ -86,12 +86,6 @@ def _tile_norms(typingctx, width, y, y0, d, norms, o0):
 
     i8 = types.int64
     return types.void(width, y, i8, i8, norms, i8), codegen
-
-
-def ir_int(value: int) -> Any:
-    from llvmlite import ir
-
-    return ir.Constant(I64, value)
 
 
 @kernel
@@ -112,7 +106,7 @@ def transpose_columns(typingctx, width, rows, r0, stride, panel, p0):
 
         def quads(r: int) -> Any:
             """Rows r, r + 4, r + 8, ... side by side."""
-            parts = [simd.load(b, simd.at(b, first, b.mul(args[3], ir_int(i))), quad) for i in range(r, w, 4)]
+            parts = [simd.load(b, simd.at(b, first, b.mul(args[3], int_(i))), quad) for i in range(r, w, 4)]
             while len(parts) > 1:
                 joined = list(range(2 * parts[0].type.count))
                 parts = [simd.shuffle(b, parts[i], parts[i + 1], joined) for i in range(0, len(parts), 2)]
@@ -224,8 +218,8 @@ def panel_norms(typingctx, width, panels, p0, d, norms, o0):
         vtype = simd.vector(F32, w)
         pp, pn = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
         start, out = simd.at(b, pp, args[2]), simd.at(b, pn, args[5])
-        with Loop(b, ir_int(0), args[3], ir_int(1), [simd.const(vtype, 0.0)] * PANEL) as features:
-            here = simd.at(b, start, b.mul(features.i, ir_int(PANEL * w)))
+        with Loop(b, int_(0), args[3], int_(1), [simd.const(vtype, 0.0)] * PANEL) as features:
+            here = simd.at(b, start, b.mul(features.i, int_(PANEL * w)))
             vectors = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
             features.next([simd.fma(b, x, x, a) for x, a in zip(vectors, features.values, strict=True)])
         for v, total in enumerate(features.results):

@@ -10,8 +10,8 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
-from .micro import CENTERS, PANEL, int_, update
-from .simd import F32, I32, I64, Loop
+from .micro import CENTERS, PANEL, update
+from .simd import F32, I32, I64, Loop, int_
 
 UNROLLED = (2, 3)  # features for which the sweep of many centers is written out: a loop costs as much as it does
 

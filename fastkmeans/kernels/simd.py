@@ -186,6 +186,11 @@ def fma(b: Any, x: Any, y: Any, z: Any) -> Any:
     return call(b, f"llvm.fma.{suffix(x.type)}", x.type, [x, y, z])
 
 
+def int_(value: int) -> ir.Constant:
+    """A number in the code that is built, 64 bits wide."""
+    return ir.Constant(I64, value)
+
+
 def prefetch(b: Any, address: Any) -> None:
     """Ask for the line at an address (i64) to be read soon; any address is allowed."""
     pointer = b.inttoptr(address, ir.IntType(8).as_pointer())
