@@ -14,8 +14,9 @@ import math
 
 import numpy as np
 
+from .bits import LANES, ROWS, fold_bits
 from .jit import kernel
-from .simd import fetch_add, fetch_ahead, float_bits, from_bits
+from .simd import fetch_add, float_bits, from_bits
 
 DIGIT = 2.0**32
 LOW = (1 << 32) - 1
@@ -101,7 +102,7 @@ def exponents_flat_lane(flat, period, counter, largest, count, total, finite):
 
 @kernel
 def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
-    """`exponents_lane` for float32 and unit weights, by 32-bit integers: four rows at a time.
+    """`exponents_lane` for float32 and unit weights, by 32-bit integers: ROWS rows at a time.
 
     bits (n, d) uint32: the values' bits IN; odd (1,) uint8 INOUT: set where a subnormal was met, whose exponent is not
     in its bits; what was counted is of no use then.  The rest as above, for weights of one.
@@ -109,33 +110,24 @@ def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
     n, d = bits.shape
     top, present, fields = np.zeros(d, np.uint32), np.zeros(d, np.uint32), np.zeros(d, np.uint32)
     sign, one, lowest, shift = np.uint32(0x7FFFFFFF), np.uint32(1), np.uint32(0x7FFFFF), np.uint32(23)
-    subnormal = np.uint32(0)
-    address, row_bytes = bits.ctypes.data, 4 * d
+    subnormal = False
+    whole = d // LANES * LANES
     while True:
         start = fetch_add(counter, 1024)
         if start >= n:
             break
         stop = min(start + 1024, n)
         present[:], fields[:] = 0, 0
-        for i in range(np.uint64(start), np.uint64(start + (stop - start) // 4 * 4), np.uint64(4)):
-            following = address + (np.int64(i) + AHEAD) * row_bytes
-            for line in range(0, 4 * row_bytes, 64):
-                fetch_ahead(following + line)
-            for j in range(np.uint64(d)):
-                a, b = bits[i, j] & sign, bits[i + np.uint64(1), j] & sign
-                c, e = bits[i + np.uint64(2), j] & sign, bits[i + np.uint64(3), j] & sign
-                top[j] = max(top[j], max(max(a, b), max(c, e)))
-                present[j] += np.uint32(a != 0) + np.uint32(b != 0) + np.uint32(c != 0) + np.uint32(e != 0)
-                fields[j] += (a >> shift) + (b >> shift) + (c >> shift) + (e >> shift)
-                subnormal |= np.uint32(a - one < lowest) | np.uint32(b - one < lowest)
-                subnormal |= np.uint32(c - one < lowest) | np.uint32(e - one < lowest)
-        for i in range(np.uint64(start + (stop - start) // 4 * 4), np.uint64(stop)):
-            for j in range(np.uint64(d)):
+        folded = start + (stop - start) // ROWS * ROWS if whole > 0 else start
+        for i in range(start, folded, ROWS):
+            subnormal |= fold_bits(bits, i, whole, top, present, fields, AHEAD * d)
+        for i in range(np.uint64(start), np.uint64(stop)):
+            for j in range(np.uint64(whole if np.int64(i) < folded else 0), np.uint64(d)):
                 a = bits[i, j] & sign
                 top[j] = max(top[j], a)
                 present[j] += np.uint32(a != 0)
                 fields[j] += a >> shift
-                subnormal |= np.uint32(a - one < lowest)
+                subnormal |= a - one < lowest
         for j in range(d):
             count[0, j] += np.int64(present[j])
             total[0, j] += np.int64(fields[j]) + 896 * np.int64(present[j])  # the bias of float64 less that of float32
@@ -144,7 +136,7 @@ def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
         largest[j] = max(largest[j], np.float64(values[j]))
         if top[j] >= np.uint32(0x7F800000):
             finite[0] = 0
-    if subnormal != 0:
+    if subnormal:
         odd[0] = 1
 
 
