@@ -1,9 +1,6 @@
-"""Potentials as they were frozen at some time: rows are proposed by them."""
+"""Potentials as they were frozen at some time, by which rows are proposed; which candidates may lower them most."""
 
 from __future__ import annotations
-
-from bisect import bisect_right
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +18,7 @@ class Frozen:
         self.data = data
         self.nearest_sq = np.empty(data.n)
         self.sums = np.zeros((-(-data.n // draws.BLOCK), draws.DIGITS), np.int64)
+        self.running = np.empty_like(self.sums)
 
     def freeze(self, nearest_sq: NDArray[np.float64]) -> bool:
         """Freeze the potentials of these distances; False where there is nothing left of them."""
@@ -32,25 +30,23 @@ class Frozen:
         self.scale = power_pair(-self.exponent)
         shared = (nearest_sq, data.weights, new_counter(), *self.scale, self.nearest_sq, self.sums)
         threads.share(data.lanes(8.0 * data.n, data.n), parallel_seeding.freeze_parallel, draws.freeze_lane, shared)
-        if data.weighted:
-            sums = [low + (middle << 32) + (high << 64) + (top << 96) for low, middle, high, top in self.sums.tolist()]
-        else:  # BLOCK potentials of BITS bits
-            sums = (self.sums[:, 0] + (self.sums[:, 1] << 32)).tolist()
-        self.prefix = list(accumulate(sums))
-        self.total = self.prefix[-1]
+        draws.running_sums(self.sums, self.running)
+        self.total = sum(digit << (32 * t) for t, digit in enumerate(self.running[-1].tolist()))
         return True
 
     def propose(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows that pairs of words stand for, and how far inside the potential of a unit of weight each lies."""
-        blocks, left = [], []
-        for high, low in words.tolist():
-            target = ((high << 64 | low) * self.total) >> 128
-            block = bisect_right(self.prefix, target)
-            blocks.append(block)
-            left.append(target - (self.prefix[block - 1] if block else 0))
         rows, inside = np.empty(len(words), np.int64), np.empty(len(words), np.int64)
-        above = np.array([t >> 64 for t in left], np.uint64)
-        below = np.array([t & (2**64 - 1) for t in left], np.uint64)
-        numbers = np.array(blocks, np.int64)
-        draws.locate_all(self.nearest_sq, self.data.weights, numbers, *self.scale, above, below, rows, inside)
+        draws.propose(words, self.running, self.nearest_sq, self.data.weights, *self.scale, rows, inside)
         return rows, inside
+
+
+def doubtful(gains: NDArray[np.float64], errors: NDArray[np.float64]) -> list[int]:
+    """Numbers of the candidates that may have the highest gain."""
+    best = int(gains.argmax())
+    return [c for c in range(len(gains)) if not gains[c] + errors[c] < gains[best] - errors[best]]
+
+
+def different(numbers: list[int], candidates: NDArray[np.float64]) -> list[int]:
+    """Those of some candidates that do not equal an earlier one: of equal candidates the first wins."""
+    return [c for i, c in enumerate(numbers) if not any((candidates[c] == candidates[b]).all() for b in numbers[:i])]

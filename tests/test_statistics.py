@@ -347,12 +347,21 @@ def test_freeze_and_locate(weighted):
             assert locate(running + terms[i] - 1, 0, 300) == (i, terms[i] - 1)
         running += terms[i]
     assert locate(running, 0, 300) == (300, 0)
-    targets = [int(t) * sum(terms[seeding.BLOCK :]) >> 62 for t in rng.integers(2**62, size=100)]
-    high = np.array([t >> 64 for t in targets], np.uint64)
-    low = np.array([t & (2**64 - 1) for t in targets], np.uint64)
-    rows, inside = np.empty(100, np.int64), np.empty(100, np.int64)
-    seeding.locate_all(values, weights, np.ones(100, np.int64), *scale, high, low, rows, inside)
+    digits = np.empty_like(sums)
+    seeding.running_sums(sums, digits)
+    running = [0, sum(terms[: seeding.BLOCK]), sum(terms)]
+    assert [value_of(row) for row in digits] == running[1:]
+    assert ((digits >= 0) & (digits < 2**32)).all()
+    words = rng.integers(2**64, size=(200, 2), dtype=np.uint64)
+    words[:2] = [[0, 0], [2**64 - 1, 2**64 - 1]]
+    for e, target in enumerate((running[1] - 1, running[1])):  # the last of one block, and the first of the next
+        share = -(-(target << 128) // running[2])
+        words[2 + e] = share >> 64, share & (2**64 - 1)
+    rows, inside = np.empty(200, np.int64), np.empty(200, np.int64)
+    seeding.propose(words, digits, frozen, weights, *scale, rows, inside)
+    targets = [((int(above) << 64) + int(below)) * running[2] >> 128 for above, below in words]
+    assert targets[:4] == [0, running[2] - 1, running[1] - 1, running[1]]
     for target, row, part in zip(targets, rows, inside, strict=True):
-        before = sum(terms[seeding.BLOCK : row])
+        before = sum(terms[:row])
         assert before <= target < before + terms[row]
         assert part == (target - before) % units[row]

@@ -17,6 +17,7 @@ from .simd import fetch_add
 BITS = 50  # of a row's potential without its weight: sums of BLOCK of them stay below 2**63
 DIGITS = 4  # of 32 bits, of a potential: 50 bits of value times 62 of weight
 BLOCK = 1024  # rows whose frozen potential is kept as one number
+STRETCH = 64  # of them that vectors add up, where every row weighs one
 MISSES = 16  # proposals that may be refused before the potentials are frozen anew
 CHOSEN, CURSOR, MISSED, PENDING = range(4)  # of the state of `advance`
 
@@ -69,12 +70,27 @@ def _wide_product(a, b):
 def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
     """First row of lo..hi whose running potential exceeds ``high * 2**64 + low`` (uint64 each), and what is left of it.
 
-    Returns (row, high, low), the row hi where none does.
+    Returns (row, high, low), the row hi where none does.  Without weights the running potential fits in an int64.
     """
-    weighted = weights.shape[0] > 0
+    if weights.shape[0] == 0:
+        start, left = lo, np.int64(low)
+        while start < hi:  # row by row took six times as long
+            total = np.int64(0)
+            for i in range(np.uint64(start), np.uint64(min(start + STRETCH, hi))):
+                total += np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+            if total > left:
+                break
+            left -= total
+            start += STRETCH
+        for i in range(start, hi):
+            value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+            if value > left:
+                return i, np.uint64(0), np.uint64(left)
+            left -= value
+        return hi, np.uint64(0), np.uint64(left)
     for i in range(lo, hi):
         value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
-        p_high, p_low = _wide_product(value, weights[i] if weighted else np.int64(1))
+        p_high, p_low = _wide_product(value, weights[i])
         if p_high > high or (p_high == high and p_low > low):
             return i, high, low
         if p_low > low:  # borrow
@@ -101,17 +117,69 @@ def remainder(high, low, divisor):
 
 
 @kernel
-def locate_all(frozen_sq, weights, blocks, scale0, scale1, high, low, rows, inside):
-    """Where targets fall: rows, and how far inside the potential that one unit of the row's weight has.
+def settle_digits(digits):
+    """Carry: digits int64 INOUT end in [0, 2**32) but the highest."""
+    for t in range(digits.shape[0] - 1):
+        carry = digits[t] >> 32
+        digits[t] -= carry << 32
+        digits[t + 1] += carry
 
-    blocks (m,) int64, high, low (m,) uint64: block of each target, and the target less all blocks before it IN;
-    rows, inside (m,) int64 OUT.
+
+@kernel
+def running_sums(sums, running):
+    """Sums of the potentials of blocks up to each of them: (blocks, DIGITS) int64, sums IN, running, carried, OUT."""
+    total = np.zeros(DIGITS, np.int64)
+    for block in range(sums.shape[0]):
+        for t in range(DIGITS):
+            total[t] += sums[block, t]
+        settle_digits(total)
+        running[block] = total
+
+
+@kernel
+def _below(digits, others):
+    """Whether a number is less than another: (DIGITS,) int64, carried."""
+    for t in range(DIGITS - 1, -1, -1):
+        if digits[t] != others[t]:
+            return digits[t] < others[t]
+    return False
+
+
+@kernel
+def propose(words, running, frozen_sq, weights, scale0, scale1, rows, inside):
+    """Rows that pairs of words stand for, and how far inside the potential that one unit of the row's weight has.
+
+    words (m, 2) uint64: ``high * 2**64 + low``, in units of 2**-128 of the sum of all potentials; running: as
+    running_sums leaves it; frozen_sq (n,) float64, weights (n,) int64 or (0,) for ones IN; rows, inside (m,) int64 OUT.
     """
-    n = frozen_sq.shape[0]
-    for p in range(blocks.shape[0]):
-        lo = blocks[p] * BLOCK
-        hi = min(lo + BLOCK, n)
-        i, above, below = locate(frozen_sq, weights, lo, hi, scale0, scale1, high[p], low[p])
+    n, last = frozen_sq.shape[0], running.shape[0] - 1
+    product, half, low = np.empty(4 + DIGITS, np.int64), np.uint64(32), np.uint64(LOW)
+    for p in range(words.shape[0]):
+        product[:] = 0
+        for s in range(4):
+            word = words[p, 1 - s // 2]
+            word = word >> half if s % 2 else word & low
+            for t in range(DIGITS):
+                part = word * np.uint64(running[last, t])
+                product[s + t] += np.int64(part & low)
+                product[s + t + 1] += np.int64(part >> half)
+        settle_digits(product)
+        target = product[4:]
+        block, end = 0, last  # the first block whose running sum exceeds the target
+        while block < end:
+            middle = (block + end) // 2
+            if _below(target, running[middle]):
+                end = middle
+            else:
+                block = middle + 1
+        if block > 0:
+            for t in range(DIGITS):
+                target[t] -= running[block - 1, t]
+            settle_digits(target)
+        above = np.uint64((target[3] << 32) + target[2])
+        below = (np.uint64(target[1]) << half) + np.uint64(target[0])
+        lo = block * BLOCK
+        i, above, below = locate(frozen_sq, weights, lo, min(lo + BLOCK, n), scale0, scale1, above, below)
         rows[p] = i
         inside[p] = remainder(above, below, np.int64(np.rint(frozen_sq[i] * scale0 * scale1)))
 
@@ -154,15 +222,6 @@ def collect(rows, inside, nearest_sq, scale0, scale1, n_candidates, state, taken
         state[CURSOR], state[MISSED] = cursor, misses
         state[PENDING] = count
     return count
-
-
-@kernel
-def settle_digits(digits):
-    """Carry: digits (DIGITS,) int64 INOUT end in [0, 2**32) but the highest."""
-    for t in range(DIGITS - 1):
-        carry = digits[t] >> 32
-        digits[t] -= carry << 32
-        digits[t + 1] += carry
 
 
 @kernel
