@@ -16,6 +16,7 @@ from .exact import LOW, add_weighted
 from .jit import kernel
 from .seeding import DIGITS
 from .simd import F64, I64, Loop, fetch_add, float_bits
+from .transpose import TOGETHER, row_values, transposes
 
 PANEL_ROWS = 16  # rows of a panel of float64
 NARROW = 12  # features below which a canonical value costs no more than a fast one
@@ -113,6 +114,7 @@ def nearer_lane(plain, X, counter, center, label, nearest_sq, labels):
     panel, values = np.zeros(PANEL_ROWS * d), np.empty(1024)
     terms, sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     largest, no_weights, first = np.zeros(1), np.empty(0, np.int64), np.zeros(1024, np.int32)
+    some = np.empty(TOGETHER, np.int64)
     while True:
         start = fetch_add(counter, 1024)
         if start >= n:
@@ -126,6 +128,11 @@ def nearer_lane(plain, X, counter, center, label, nearest_sq, labels):
                         t = np.float64(X[i, j]) - flat[j]
                         s += t * t
                     values[i - start] = s
+            elif transposes(X):
+                for lo in range(start, stop, TOGETHER):
+                    for r in range(TOGETHER):
+                        some[r] = min(lo + r, n - 1)
+                    row_values(X, some, flat, TOGETHER * d, values, lo - start)
             else:
                 rows = X[start:stop]
                 block_distances(rows, 0, stop - start, center, first, no_weights, values, largest, terms, sums)
