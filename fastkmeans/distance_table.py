@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,8 @@ UNIT = 2.0**-24
 LEAST_ROOT = 2.0**-62  # of a bound: float32 below 2**-126 takes a CPU some hundred cycles, and its square is above
 
 
-class Packing(NamedTuple):
+@dataclass(frozen=True)
+class Packing:
     """How rows, and centers, are packed for differences in float32, and what a squared distance of them may be off by.
 
     Attributes
@@ -61,10 +64,15 @@ class Packing(NamedTuple):
         return bool(self.frame.dtype == np.float32 and self.frame.scale >= 1.0)
 
     @property
+    def plain(self) -> bool:
+        """Whether packed values are the values."""
+        return self.exact and self.frame.scale == 1.0
+
+    @property
     def bounds(self) -> tuple[float, float, float]:
         return self.relative, self.root, self.floor
 
-    @property
+    @functools.cached_property
     def tiled_shift(self) -> NDArray[Any]:
         """The shift of every feature, as often as makes inner loops long."""
         return np.tile(self.shift, -(-256 // len(self.shift)))
@@ -99,18 +107,19 @@ def columns_for(data: Data, width: int) -> int:
 
 
 def fast_distances(
-    packing: Packing, width: int, rows: NDArray[Any], candidates: NDArray[np.float64]
-) -> NDArray[np.float32]:  # fmt: skip
-    """Fast distances of a few rows to candidates."""
-    M = len(candidates)
-    centers = np.zeros((-(-M // width) * width, rows.shape[1]), np.float32)
-    centers[:M] = packing.pack(candidates)
-    values = np.empty((len(rows), len(centers)), np.float32)
-    kernels.tabulate_lane(
-        simd.lanes(width), rows, new_counter(), packing.scale, packing.tiled_shift, by_groups(centers, width),
-        len(centers) // width, 0, 0, values,
+    packing: Packing, width: int, n_lanes: int, rows: NDArray[Any], candidates: NDArray[np.float64],
+    values: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Fast distances of rows to candidates; values (n, candidates, or more up to a multiple of width) OUT."""
+    pitch = values.shape[1]
+    centers = np.zeros((pitch, rows.shape[1]), np.float32)
+    centers[: len(candidates)] = packing.pack(candidates)
+    plain = packing.plain and rows.dtype == np.float32 and rows.flags.c_contiguous
+    shared = (
+        simd.lanes(width), rows, new_counter(), plain, packing.scale, packing.tiled_shift, by_groups(centers, width),
+        pitch // width, *ahead(rows, kernels.BLOCK), values,
     )  # fmt: skip
-    return values[:, :M]
+    threads.share(n_lanes, parallel_seeding.tabulate_parallel, kernels.tabulate_lane, shared)
 
 
 class DistanceTable:
@@ -132,20 +141,13 @@ class DistanceTable:
     ) -> None:  # fmt: skip
         self.data, self.packing, self.n_lanes = data, packing, n_lanes
         M, d = candidates.shape
-        n_groups = -(-M // width)
-        centers = np.zeros((n_groups * width, d), np.float32)
-        centers[:M] = packing.pack(candidates)
-        self.values = np.empty((data.n, n_groups * width), np.float32)
+        self.values = np.empty((data.n, -(-M // width) * width), np.float32)
         scale = packing.frame.scale
         self.near = (nearest_sq * scale * scale).astype(np.float32)
         self.column = -1  # of a seed that `near` does not know of
         self.pending: list[int] = []  # columns of the seeds that nearest_sq does not know of
         for lo, hi, rows in data.ranges(2.0 * d * M):
-            shared = (
-                simd.lanes(width), rows, new_counter(), packing.scale, packing.tiled_shift, by_groups(centers, width),
-                n_groups, *ahead(rows, kernels.BLOCK), self.values[lo:hi],
-            )  # fmt: skip
-            threads.share(n_lanes, parallel_seeding.tabulate_parallel, kernels.tabulate_lane, shared)
+            fast_distances(packing, width, n_lanes, rows, candidates, self.values[lo:hi])
 
     def gains(self, weight_unit: float) -> NDArray[np.float64]:
         """By how much every candidate would lower the potential; within Packing.gain_errors."""

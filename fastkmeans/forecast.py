@@ -25,10 +25,11 @@ class Sample:
     data : Data
     width : int
         Lane width.
+    n_lanes : int
     """
 
-    def __init__(self, data: Data, width: int) -> None:
-        self.data, self.width = data, width
+    def __init__(self, data: Data, width: int, n_lanes: int) -> None:
+        self.data, self.width, self.n_lanes = data, width, n_lanes
         self.numbers = np.arange(0, data.n, max(1, data.n // ROWS))[:ROWS]
         X = data.points.direct
         # only rows that lie as the kernels of tables know them: others would be compiled for
@@ -63,7 +64,9 @@ class Sample:
         data = self.data
         proposed = data.points.take(proposals)
         table = np.full((len(self.rows), len(proposals)), np.inf, np.float32)
-        table[:, accepted] = fast_distances(packing, self.width, self.rows, proposed[accepted])
+        found = np.empty((len(self.rows), -(-len(accepted) // self.width) * self.width), np.float32)
+        fast_distances(packing, self.width, self.n_lanes, self.rows, proposed[accepted], found)
+        table[:, accepted] = found[:, : len(accepted)]
         near = nearest_sq[self.numbers] * packing.frame.scale * packing.frame.scale
         weights = data.weights[self.numbers].astype(np.float64) if data.weighted else np.ones(len(near))
         state, taken, places = state.copy(), np.empty(n_candidates, np.int64), np.arange(len(proposals))

@@ -14,6 +14,7 @@ from .kernels import canonical, features, integer, lloyd, plane, simd
 
 PLAIN_WORK = 1e6  # multiply-adds of a pass below which the plain loops serve: vector kernels take seconds to compile
 PACKED_EXPONENT = 50  # packed values stay below 2**51: their squares neither overflow nor vanish
+PLAIN_SCALE = 70  # exponent of the largest scale that may be left out: below 2**-20 squares come near to vanish
 LEAST, LEAST_ROOT = 2.0**-120, 2.0**-75  # of such bounds: subnormal float32 take a CPU a hundred times as long
 NO_TILES = np.empty(0, np.float32)
 
@@ -23,15 +24,18 @@ class Frame:
 
     Every packed value is ``x * scale - shift``.  The scale is a power of two that keeps the largest value below
     ``2**(PACKED_EXPONENT + 1)``, so that squares neither overflow nor, but for values 2**-80 times smaller, vanish.
+    Where `plain` is asked for, and the largest value is neither far above nor far below 1, nothing is scaled.
     """
 
-    def __init__(self, data: Data, centers: NDArray[Any], single: bool) -> None:
+    def __init__(self, data: Data, centers: NDArray[Any], single: bool, plain: bool = False) -> None:
         d = data.d
         extent = max(float(data.largest.max()), float(centers.max()), -float(centers.min())) + float(
             np.abs(data.shift).max()
         )
         limit = 126 if single else 1000
         exponent = max(-limit, min(limit, PACKED_EXPONENT - field_exponent(extent))) if extent > 0.0 else 0
+        if plain and 0 <= exponent <= PLAIN_SCALE:
+            exponent = 0
         self.dtype = np.dtype(np.float32 if single else np.float64)
         self.scale = math.ldexp(1.0, exponent)
         self.shift = (data.shift * self.scale).astype(self.dtype)

@@ -32,8 +32,8 @@ from .kernels import gains as exact_gains
 from .kernels import seeding as draws
 from .packed import is_small
 from .passes import ahead
-from .potentials import Frozen
-from .visits import Visits
+from .potentials import Frozen, different, doubtful
+from .visits import Lists, Visits
 
 LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
@@ -110,7 +110,7 @@ class Seeding:
             self.columns = 0  # it would save no reading of X
         self._forget()
         self._choose(first)
-        if self.by_rows and self._packing().exact:
+        if self.by_rows and self.visits.packing.exact:
             self.settle()
         else:
             self._settle_exactly()
@@ -121,17 +121,17 @@ class Seeding:
         self.rows = np.empty(0, np.int64)
         self.inside = np.empty(0, np.int64)
         self.slots = np.empty(0, np.int32)  # which list belongs to a proposal; -1 where it was not evaluated
+        self.proposed: NDArray[np.float64] | None = None  # their values, where those were asked for
         self.kept = 0  # of the first ones, the words are used up already
-        self.starts = np.zeros(1, np.int64)
-        self.list_rows: NDArray[Any] = np.empty(0, np.int32)
-        self.list_values = np.empty(0)
+        self.lists = Lists(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0))
 
     def _flags(self) -> NDArray[np.uint8]:
         if self.unsettled and len(self.rows):
             n = int(self.state[draws.CHOSEN])
-            X = self.data.points.take(self.rows)
+            if self.proposed is None:
+                self.proposed = self.data.points.take(self.rows)
             for t in range(n - self.unsettled, n):
-                draws.bring_nearer(X, self.rows, self.seeds[t], np.int32(t), self.nearest_sq, self.labels)
+                draws.bring_nearer(self.proposed, self.rows, self.seeds[t], np.int32(t), self.nearest_sq, self.labels)
         flags = np.empty(len(self.rows), np.uint8)
         draws.accepted(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, flags)
         return flags
@@ -150,6 +150,7 @@ class Seeding:
             rows, inside = self.frozen.propose(words)
             self.rows, self.inside = np.concatenate([self.rows, rows]), np.concatenate([self.inside, inside])
             self.slots = np.concatenate([self.slots, np.full(count, -1, np.int32)])
+            self.proposed = None
 
     def _drop(self, count: int, pending: NDArray[np.int64] | None = None) -> None:
         """The first `count` proposals are used up; of them `pending` are candidates of a step not yet complete.
@@ -165,6 +166,7 @@ class Seeding:
             self.kept = len(pending)
         self.rows, self.inside = self.rows[keep], self.inside[keep]
         self.slots = self.slots[keep]
+        self.proposed = None if self.proposed is None else self.proposed[keep]
         if pending is not None:
             self.inside[:] = 0  # accepted as long as anything is left, as it is until the next choice
 
@@ -228,9 +230,8 @@ class Seeding:
             self.redo_until = t + 1
             return
         draws.advance(
-            self.rows, self.inside, self.slots, self.L, self.k, *self.frozen.scale, self.data.weights,
-            self.starts, self.list_rows, self.list_values, self.nearest_sq, self.labels, self.chosen, self.state,
-            self.taken,
+            self.rows, self.inside, self.slots, self.L, self.k, *self.frozen.scale, self.data.weights, *self.lists,
+            self.nearest_sq, self.labels, self.chosen, self.state, self.taken,
         )  # fmt: skip
         n = int(self.state[draws.CHOSEN])
         self.seeds[t:n] = self.data.points.take(self.chosen[t:n])
@@ -284,9 +285,10 @@ class Seeding:
         t = int(self.state[draws.CHOSEN])
         self._propose(self.columns + draws.MISSES - int(self.state[draws.MISSED]))
         if self.sample is None:
-            self.sample = Sample(data, self.width)
+            self.sample = Sample(data, self.width, self.n_lanes)
+        packing = self.visits.plain_packing
         which = self.sample.wanted(
-            self._packing(), self.columns, self.k - t, self.L, self.rows, self.inside, self._flags(), self.nearest_sq,
+            packing, self.columns, self.k - t, self.L, self.rows, self.inside, self._flags(), self.nearest_sq,
             self.frozen.scale, self.state,
         )  # fmt: skip
         if len(which) < self.L:
@@ -295,7 +297,7 @@ class Seeding:
         self.slots[which] = np.arange(len(which))
         candidates = data.points.take(self.rows[which])
         self.rows_read += data.n
-        self.table = DistanceTable(data, self._packing(), self.width, self.n_lanes, candidates, self.nearest_sq)
+        self.table = DistanceTable(data, packing, self.width, self.n_lanes, candidates, self.nearest_sq)
         weight_unit = self._weight_unit()
         while self.state[draws.CHOSEN] < self.k and self.state[draws.MISSED] < draws.MISSES:
             before = self.state.copy()
@@ -306,8 +308,8 @@ class Seeding:
                 self.state[:] = before
                 break
             gains = self.table.gains(weight_unit)
-            errors = self._gain_errors(self.table.packing, gains, weight_unit, distance_table.GAINS)
-            winner = self._winner(self._doubtful(gains[columns], errors[columns]), candidates[columns])
+            errors = self._gain_errors(packing, gains, weight_unit, distance_table.GAINS)
+            winner = self._winner(doubtful(gains[columns], errors[columns]), candidates[columns])
             self.table.choose(int(columns[winner]))
             self._choose(int(self.rows[self.taken[winner]]))
             self._flags()  # lets nearest_sq of all proposals know of the seed just chosen
@@ -326,13 +328,13 @@ class Seeding:
             following = cursor + np.flatnonzero(self._flags()[cursor:])[:most]
         chosen = self.rows[self.taken]
         candidates = self.data.points.take(np.concatenate([chosen, self.rows[following]]))
-        doubtful = list(range(self.L))
+        in_doubt = list(range(self.L))
         if self.plain:
             self.settle()
         else:
             gains, errors = self._estimate(candidates, len(following))
-            doubtful = self._doubtful(gains[: self.L], errors[: self.L])
-        winner = self._winner(doubtful, candidates)
+            in_doubt = doubtful(gains[: self.L], errors[: self.L])
+        winner = self._winner(in_doubt, candidates)
         self._choose(int(chosen[winner]))
         self._finish_step()
         if len(following):
@@ -353,9 +355,9 @@ class Seeding:
             return
         at = np.minimum(np.searchsorted(places, self.taken), len(places) - 1)
         if (places[at] == self.taken).all():
-            different = self._different(self._doubtful(gains[at], errors[at]), candidates[at])
-            if len(different) == 1:
-                self._choose(int(self.rows[self.taken[different[0]]]))
+            left = different(doubtful(gains[at], errors[at]), candidates[at])
+            if len(left) == 1:
+                self._choose(int(self.rows[self.taken[left[0]]]))
                 self._finish_step()
                 return
         self.state[:] = before
@@ -373,28 +375,14 @@ class Seeding:
         else:
             self.state[draws.PENDING] = 0
 
-    @staticmethod
-    def _doubtful(gains: NDArray[np.float64], errors: NDArray[np.float64]) -> list[int]:
-        """Numbers of the candidates that may have the highest gain."""
-        best = int(gains.argmax())
-        return [c for c in range(len(gains)) if not gains[c] + errors[c] < gains[best] - errors[best]]
-
-    @staticmethod
-    def _different(numbers: list[int], candidates: NDArray[np.float64]) -> list[int]:
-        """Those of some candidates that do not equal an earlier one: of equal candidates the first wins."""
-        return [
-            c for i, c in enumerate(numbers) if not any((candidates[c] == candidates[b]).all() for b in numbers[:i])
-        ]
-
-    def _winner(self, doubtful: list[int], candidates: NDArray[np.float64]) -> int:
+    def _winner(self, in_doubt: list[int], candidates: NDArray[np.float64]) -> int:
         """Which of the candidates in doubt gains most, the first of equal ones: by exact sums, if there are several."""
-        different = self._different(doubtful, candidates)
-        if len(different) == 1:
-            return different[0]
+        left = different(in_doubt, candidates)
+        if len(left) == 1:
+            return left[0]
         self.settle()
-        totals = self._exact_gains(candidates[different])
-        winner = different[totals.index(max(totals))]
-        return winner
+        totals = self._exact_gains(candidates[left])
+        return left[totals.index(max(totals))]
 
     def _exact_gains(self, candidates: NDArray[np.float64]) -> list[int]:
         """By how much each candidate would lower the potential."""
@@ -424,7 +412,7 @@ class Seeding:
         L = M - n_second
         n_groups = -(-(L + 1) // w)
         weight_unit = self._weight_unit()
-        packing = self._packing()
+        packing = self.visits.packing
         gains = np.zeros((self.n_lanes, 1 + L * (1 + n_second) if self.by_rows else n_groups * w))
         first = n - max(1, self.unsettled)
         n_seeds = 2 if self.by_rows else 1
@@ -458,10 +446,6 @@ class Seeding:
         summed = np.full(len(totals), 2.0 * sums[0])
         return totals, self._gain_errors(packing, summed, weight_unit, fast_gains.VISIT // w)
 
-    def _packing(self) -> Packing:
-        """How rows are packed for fast distances."""
-        return Packing.of(self.data, self.visits.frame(self.data.points.center_dtype == np.float32))
-
     def _weight_unit(self) -> float:
         """A power of two that brings weights below one."""
         return math.ldexp(1.0, -int(self.data.weights.max()).bit_length()) if self.data.weighted else 1.0
@@ -491,20 +475,7 @@ class Seeding:
         self.rows_read += int(counts[:, 1].sum())
         if (counts[:, 0] > self.room).any():
             return False
-        # the lists that are still wanted go behind the new ones
-        n_lists = len(fresh) + len(old)
-        kept = [slice(*self.starts[s : s + 2]) for s in self.slots[old]]
-        lengths = [s.stop - s.start for s in kept]
-        total = int(counts[:, 0].sum())
-        starts, places = np.zeros(n_lists + 1, np.int64), np.empty(n_lists, np.int64)
-        rows, values = np.empty(total + sum(lengths), self.visits.entries[0].dtype), np.empty(total + sum(lengths))
-        draws.group_entries(*self.visits.entries, counts[:, 0], starts, places, rows, values)
-        at = total
-        for c, (s, length) in enumerate(zip(kept, lengths, strict=True)):
-            rows[at : at + length], values[at : at + length] = self.list_rows[s], self.list_values[s]
-            at += length
-            starts[len(fresh) + c + 1] = at
-        self.starts, self.list_rows, self.list_values = starts, rows, values
+        self.lists = self.visits.listed(counts[:, 0], len(fresh), self.lists, self.slots[old])
         self.slots[fresh] = np.arange(len(fresh))
         self.slots[old] = len(fresh) + np.arange(len(old))
         return True

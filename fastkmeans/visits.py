@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from .kernels import (
     simd,
     visit,
 )
+from .kernels import seeding as draws
 from .packed import Frame
 from .passes import ahead
 
@@ -53,6 +55,14 @@ class Order(NamedTuple):
     rows: NDArray[Any]
     starts: NDArray[np.int64]
     largest: NDArray[np.float64]
+
+
+class Lists(NamedTuple):
+    """Rows that come nearer to candidates, and their distances: list q is at ``starts[q] : starts[q + 1]``."""
+
+    starts: NDArray[np.int64]
+    rows: NDArray[Any]
+    values: NDArray[np.float64]
 
 
 class Map:
@@ -145,9 +155,16 @@ class Visits:
             self.frames[single] = Frame(self.data, self.seeds[:1], single)
         return self.frames[single]
 
-    def _packing(self) -> Packing:
+    @functools.cached_property
+    def packing(self) -> Packing:
         """How rows are packed for differences in float32."""
         return Packing.of(self.data, self.frame(self.data.points.center_dtype == np.float32))
+
+    @functools.cached_property
+    def plain_packing(self) -> Packing:
+        """The same for tables, which take rows as they are where that serves."""
+        single = self.data.points.center_dtype == np.float32
+        return Packing.of(self.data, Frame(self.data, self.seeds[:1], single, plain=single))
 
     def visit(self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]) -> None:
         """List the rows that come nearer to these candidates than to the first t seeds.
@@ -164,6 +181,20 @@ class Visits:
         else:
             for part in range(0, M, visit.MANY):
                 self._visit_in_reach(candidates[part : part + visit.MANY], first_slot + part, t, counts)
+
+    def listed(self, counts: NDArray[np.int64], n_new: int, before: Lists, wanted: NDArray[np.int32]) -> Lists:
+        """What the last visits listed, counts (n_lanes,) entries of n_new candidates, and then some lists of before."""
+        kept = [slice(*before.starts[s : s + 2]) for s in wanted]
+        lengths = [s.stop - s.start for s in kept]
+        at, n_lists = int(counts.sum()), n_new + len(kept)
+        starts, places = np.zeros(n_lists + 1, np.int64), np.empty(n_lists, np.int64)
+        rows, values = np.empty(at + sum(lengths), self.entries[0].dtype), np.empty(at + sum(lengths))
+        draws.group_entries(*self.entries, counts, starts, places, rows, values)
+        for c, (s, length) in enumerate(zip(kept, lengths, strict=True)):
+            rows[at : at + length], values[at : at + length] = before.rows[s], before.values[s]
+            at += length
+            starts[n_new + c + 1] = at
+        return Lists(starts, rows, values)
 
     def _visit_in_reach(
         self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]
@@ -232,14 +263,14 @@ class Visits:
         self.most = 2 * visit.MANY
         self.codes = Codes(self.width, data.d if found is None else mapped.DIMENSIONS, found)
         for lo, _, rows in data.ranges(4.0 * data.d * visit.MANY):
-            self.codes.encode(data, lo, rows, self._packing().frame)
+            self.codes.encode(data, lo, rows, self.packing.frame)
 
     def _estimated_share(self, candidates: NDArray[np.float64]) -> float:
         """Of the rows, how many have a candidate within reach: by a sample."""
         sampled = np.arange(0, self.data.n, max(1, self.data.n // SHARE_SAMPLE))[:SHARE_SAMPLE]
         own, M = self.seeds[self.labels[sampled]], len(candidates)
         table, farthest = np.empty((len(own), M), np.float32), np.empty(len(own), np.float32)
-        scale = self._packing().frame.scale
+        scale = self.packing.frame.scale
         grouped = canonical.group_centers(candidates)
         pairs.spacing_lane(False, own, new_counter(), grouped, M, scale, scale, table, farthest)
         return float((-farthest < self.nearest_sq[sampled] * scale * scale).mean())
@@ -248,7 +279,7 @@ class Visits:
         """`visit` of all rows by their codes."""
         data, found = self.data, self.codes
         assert found is not None
-        packing = self._packing()
+        packing = self.packing
         scale = packing.frame.scale
         coded = found.candidates(candidates, packing.frame)
         centers = np.zeros((len(candidates), -(-data.d // 16) * 16), np.float32)
@@ -267,7 +298,7 @@ class Visits:
     def _visit_panels(self, candidates: NDArray[np.float64], first_slot: int, counts: NDArray[np.int64]) -> None:
         """`visit` of all rows, which have few features."""
         data = self.data
-        packing = self._packing()
+        packing = self.packing
         scale = packing.frame.scale
         for lo, hi, rows in data.ranges(4.0 * data.d * visit.MANY):
             shared = (

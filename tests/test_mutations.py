@@ -171,8 +171,8 @@ MUTATIONS = {
     ),
     "the last of equal candidates wins": Mutation(
         "plusplus.py",
-        "winner = different[totals.index(max(totals))]",
-        "winner = different[-1 - totals[::-1].index(max(totals))]",
+        "return left[totals.index(max(totals))]",
+        "return left[-1 - totals[::-1].index(max(totals))]",
         "test_seeded[cube lattice-k-means++]",
     ),
     "accept whatever is proposed": Mutation(
@@ -183,8 +183,8 @@ MUTATIONS = {
     ),
     "the last of equal seeds of a table keeps a row": Mutation(
         "kernels/distance_table.py",
-        "if values[p] < nearest_sq[rows[p]]:",
-        "if values[p] <= nearest_sq[rows[p]]:",
+        "label < labels[i]",
+        "label > labels[i]",
         "test_seeding.py::test_labels_and_distances_of_the_seeds[True-True-cube lattice]",
     ),
     "the last of equal seeds keeps a vector of rows": Mutation(

@@ -279,8 +279,8 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count, helped, coded):
             (int(i), c, float(v))
             for c in range(count)
             for i, v in zip(
-                found.list_rows[found.starts[found.slots[c]] : found.starts[found.slots[c] + 1]],
-                found.list_values[found.starts[found.slots[c]] : found.starts[found.slots[c] + 1]],
+                found.lists.rows[found.lists.starts[found.slots[c]] : found.lists.starts[found.slots[c] + 1]],
+                found.lists.values[found.lists.starts[found.slots[c]] : found.lists.starts[found.slots[c] + 1]],
                 strict=True,
             )
         ]
@@ -408,7 +408,7 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
     halvings = 0 if weights is None else int(max(W)).bit_length()
     unit = float(np.ldexp(1.0, g - halvings)) * found.visits.frame(X.dtype == np.float32).scale ** 2
     assert (np.abs(gains - np.array(exact, float) * unit) <= errors).all()
-    packing, weight_unit = found._packing(), found._weight_unit()
+    packing, weight_unit = found.visits.packing, found._weight_unit()
     table = distance_table.DistanceTable(found.data, packing, WIDTH, 1, rows, found.nearest_sq)
     gains = table.gains(weight_unit)[:count]
     table_errors = found._gain_errors(packing, gains, weight_unit, distance_table.kernels.GAINS)

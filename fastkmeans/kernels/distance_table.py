@@ -10,84 +10,112 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from . import simd
 from .candidates import pair_distances
 from .canonical import LINE, WIDE, WIDE_ROWS
 from .fast_gains import pack_flat
 from .jit import kernel
-from .simd import F32, I64, Loop, fetch_add, fetch_value
+from .simd import F32, Loop, fetch_add, fetch_value, int_
+from .transpose import TOGETHER, row_values, transposes
 
 CHAINS = 12  # sums that are added to in turn: rows of a step of the kernel times groups of centers
 BLOCK = 24  # rows that are packed at a time, a multiple of CHAINS
+UNROLLED = 4  # features of a round of the kernel
+LINE_BYTES = 64  # of a cache line, or less
 VISIT = 192  # rows a lane takes at a time
 GAINS = 1024  # rows whose gains are added in float32
 
 
 @intrinsic
-def _tabulate(typingctx, width, y, d, centers, n_groups, table, ahead, step):
-    """Squared distances of BLOCK packed rows [row][d] to packed centers [group][d][w].
+def _tabulate(typingctx, width, flat, at, packed, as_they_are, d, centers, n_groups, table, ahead, step):
+    """Squared distances of BLOCK rows to packed centers [group][d][w].
 
-    table: [row][n_groups * w] float32 OUT; ahead, step: address to fetch from meanwhile, and bytes per feature of
-    BLOCK rows.
+    packed: the rows [row][d]; or they are at `at` of flat (float32), where as_they_are is set; table:
+    [row][n_groups * w] float32 OUT; ahead, step: address to fetch from meanwhile, and bytes per feature of BLOCK rows.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
-        zero, nought, one, lanes = simd.const(vtype, 0.0), ir.Constant(I64, 0), ir.Constant(I64, 1), ir.Constant(I64, w)
+        zero, lanes = simd.const(vtype, 0.0), int_(w)
         t = signature.args
-        py, pc, pt = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 5))
-        d_, n_groups_ = args[2], args[4]
+        px, py, pc, pt = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 6, 8))
+        py = b.select(args[4], simd.at(b, px, args[2]), py)
+        d_, n_groups_ = args[5], args[7]
         pitch = b.mul(n_groups_, lanes)
 
         def run(count: int, start: Any, stop: Any) -> None:
             together = CHAINS // count if w == 16 else CHAINS // count // 2  # AVX2 has half the registers
-            rows_, steps = ir.Constant(I64, together), ir.Constant(I64, BLOCK // together)
-            with Loop(b, start, stop, ir.Constant(I64, count), []) as groups:
-                numbers = [b.add(groups.i, ir.Constant(I64, g)) for g in range(count)]
+            rows_, steps = int_(together), int_(BLOCK // together)
+            with Loop(b, start, stop, int_(count), []) as groups:
+                numbers = [b.add(groups.i, int_(g)) for g in range(count)]
                 mine = [simd.at(b, pc, b.mul(number, b.mul(d_, lanes))) for number in numbers]
                 # only the first groups have anything to fetch; the others ask for one line again and again
-                step = b.select(b.icmp_signed("==", groups.i, nought), b.sdiv(args[7], steps), nought)
-                with Loop(b, nought, ir.Constant(I64, BLOCK), rows_, []) as tiles:
-                    each = [b.add(tiles.i, ir.Constant(I64, r)) for r in range(together)]
+                step = b.select(b.icmp_signed("==", groups.i, int_(0)), b.sdiv(args[10], steps), int_(0))
+                with Loop(b, int_(0), int_(BLOCK), rows_, []) as tiles:
+                    each = [b.add(tiles.i, int_(r)) for r in range(together)]
                     first = simd.at(b, py, b.mul(d_, tiles.i))
-                    rows = [simd.at(b, first, b.mul(d_, ir.Constant(I64, r))) for r in range(together)]
-                    following = b.add(args[6], b.mul(b.mul(b.udiv(tiles.i, rows_), d_), step))
-                    with Loop(b, nought, d_, one, [zero] * (together * count)) as features:
-                        simd.prefetch(b, b.add(following, b.mul(features.i, step)))
-                        at = b.mul(features.i, lanes)
-                        values = [simd.load(b, simd.at(b, center, at), vtype) for center in mine]
+                    rows = [simd.at(b, first, b.mul(d_, int_(r))) for r in range(together)]
+                    following = b.add(args[9], b.mul(b.mul(b.udiv(tiles.i, rows_), d_), step))
+
+                    def add(j: Any, sums: list[Any]) -> list[Any]:
+                        values = [simd.load(b, simd.at(b, center, b.mul(j, lanes)), vtype) for center in mine]
                         acc = []
                         for r, row in enumerate(rows):
-                            x = simd.splat(b, b.load(simd.at(b, row, features.i)), w)
+                            x = simd.splat(b, b.load(simd.at(b, row, j)), w)
                             for g, c in enumerate(values):
-                                difference = b.fsub(x, c)
-                                acc.append(simd.fma(b, difference, difference, features.values[r * count + g]))
+                                difference = b.fsub(c, x)  # in this order x is read by the subtraction
+                                acc.append(simd.fma(b, difference, difference, sums[r * count + g]))
+                        return acc
+
+                    whole = b.and_(d_, int_(-UNROLLED))
+                    with Loop(b, int_(0), whole, int_(UNROLLED), [zero] * (together * count)) as features:
+                        line = b.add(following, b.mul(features.i, step))
+                        for e in range(-(-together * UNROLLED * 4 // LINE_BYTES)):
+                            simd.prefetch(b, b.add(line, int_(e * LINE_BYTES)))
+                        acc = features.values
+                        for e in range(UNROLLED):
+                            acc = add(b.add(features.i, int_(e)), acc)
                         features.next(acc)
+                    with Loop(b, whole, d_, int_(1), features.results) as features:
+                        features.next(add(features.i, features.values))
                     for e, total in enumerate(features.results):
                         place = b.add(b.mul(pitch, each[e // count]), b.mul(numbers[e % count], lanes))
                         simd.store(b, total, simd.at(b, pt, place))
                     tiles.next([])
                 groups.next([])
 
-        even = b.and_(n_groups_, ir.Constant(I64, -2))
-        run(2, nought, even)
+        even = b.and_(n_groups_, int_(-2))
+        run(2, int_(0), even)
         run(1, even, n_groups_)
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, y, i8, centers, i8, table, i8, i8), codegen
+    return types.void(width, flat, i8, packed, types.boolean, i8, centers, i8, table, i8, i8), codegen
+
+
+def rows_as_they_are(X, y):
+    """X (n, d) flat, where it is float32 in C order, else y."""
+    return y
+
+
+@overload(rows_as_they_are, jit_options={"nogil": True, "error_model": "numpy"})
+def _rows_as_they_are(X, y):
+    """Chosen by dtype and layout."""
+    if X.dtype == types.float32 and X.layout == "C":
+        return lambda X, y: X.reshape(-1)
+    return lambda X, y: y
 
 
 @kernel
-def tabulate_lane(width, X, counter, pack_scale, tiled_shift, centers, n_groups, ahead, step, table):
+def tabulate_lane(width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table):
     """Fill a table of fast distances.
 
-    X (n, d) any dtype, pack_scale, tiled_shift: how rows are packed, as fast_gains.pack_flat has it, centers: packed
+    X (n, d) any dtype; plain: whether rows are float32 in C order, and packed ones equal to them; pack_scale,
+    tiled_shift: how rows are packed, as fast_gains.pack_flat has it, centers: packed
     alike, [n_groups][d][w]; ahead, step: address of X and bytes of BLOCK rows per feature to prefetch, or 0 IN;
     counter (1,) int64 INOUT; table (n, n_groups * w) float32 OUT.
     """
@@ -95,6 +123,7 @@ def tabulate_lane(width, X, counter, pack_scale, tiled_shift, centers, n_groups,
     pitch = np.uint64(table.shape[1])
     flat = table.reshape(-1)
     y = np.zeros(BLOCK * d + 16, np.float32)
+    raw = rows_as_they_are(X, y)
     values = np.empty(BLOCK * table.shape[1], np.float32)
     while True:
         start = fetch_add(counter, VISIT)
@@ -102,8 +131,11 @@ def tabulate_lane(width, X, counter, pack_scale, tiled_shift, centers, n_groups,
             break
         for lo in range(start, min(start + VISIT, n), BLOCK):
             hi = min(lo + BLOCK, n)
-            pack_flat(X, lo, hi, pack_scale, tiled_shift, y)
-            _tabulate(width, y, d, centers, n_groups, values, ahead + hi * d * (step // BLOCK), step)
+            whole = plain and hi - lo == BLOCK
+            if not whole:
+                pack_flat(X, lo, hi, pack_scale, tiled_shift, y)
+            following = ahead + hi * d * (step // BLOCK)
+            _tabulate(width, raw, lo * d, y, whole, d, centers, n_groups, values, following, step)
             first = np.uint64(lo) * pitch
             for e in range(np.uint64(hi - lo) * pitch):
                 flat[first + e] = values[e]
@@ -164,6 +196,7 @@ def table_settle_lane(
     m = columns.shape[0]
     rows, slots = np.full(WIDE_ROWS, -1), np.empty(WIDE_ROWS, np.int64)
     terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
+    by_seed, some, counts = transposes(X), np.empty((m, TOGETHER), np.int64), np.zeros(m, np.int64)
     while True:
         start = fetch_add(counter, VISIT)
         if start >= n:
@@ -178,23 +211,48 @@ def table_settle_lane(
             if smallest <= limit:
                 # farther than this, a seed is farther than the one with the smallest value
                 limit = min(limit, _within(_within(np.float64(smallest), relative, a, floor), relative, a, floor))
+                for j in range(0, X.shape[1], LINE):
+                    fetch_value(X, i, j)
                 for e in range(m):
                     if table[i, columns[e]] <= limit:
-                        if rows[max(found - 1, 0)] != i:
-                            for j in range(0, X.shape[1], LINE):
-                                fetch_value(X, i, j)
+                        if by_seed:
+                            some[e, counts[e]] = i
+                            counts[e] += 1
+                            if counts[e] == TOGETHER:
+                                _settle_one(X, some[e], TOGETHER, seeds[e], first_label + e, values, nearest_sq, labels)
+                                counts[e] = 0
+                            continue
                         rows[found], slots[found] = i, e
                         found += 1
                         if found == WIDE_ROWS:
                             _settle(X, rows, slots, found, seeds, first_label, terms, values, nearest_sq, labels)
                             found = 0
-        _settle(X, rows, slots, found, seeds, first_label, terms, values, nearest_sq, labels)
+        if not by_seed:
+            _settle(X, rows, slots, found, seeds, first_label, terms, values, nearest_sq, labels)
+    for e in range(m):
+        if counts[e] > 0:
+            some[e, counts[e] :] = some[e, 0]
+            _settle_one(X, some[e], counts[e], seeds[e], first_label + e, values, nearest_sq, labels)
+
+
+@kernel
+def _keep(i, value, label, nearest_sq, labels):
+    """Label a row by a seed that is nearer, or as near and earlier."""
+    if value < nearest_sq[i] or (value == nearest_sq[i] and label < labels[i]):
+        nearest_sq[i], labels[i] = value, np.int32(label)
 
 
 @kernel
 def _settle(X, rows, slots, found, seeds, first_label, terms, values, nearest_sq, labels):
-    """Decide pairs, those of a row in the order of their seeds, by the canonical value."""
+    """Decide pairs by the canonical value."""
     pair_distances(X, rows, slots, found, seeds, terms, values)
     for p in range(found):
-        if values[p] < nearest_sq[rows[p]]:
-            nearest_sq[rows[p]], labels[rows[p]] = values[p], np.int32(first_label + slots[p])
+        _keep(rows[p], values[p], first_label + slots[p], nearest_sq, labels)
+
+
+@kernel
+def _settle_one(X, rows, found, seed, label, values, nearest_sq, labels):
+    """Decide pairs of TOGETHER rows, of which so many are wanted, and one seed by the canonical value."""
+    row_values(X, rows, seed, 0, values, 0)
+    for p in range(found):
+        _keep(rows[p], values[p], label, nearest_sq, labels)

@@ -128,9 +128,9 @@ def panel_gains_parallel(
 
 
 @kernel(parallel=True)
-def tabulate_parallel(n, width, X, counter, pack_scale, tiled_shift, centers, n_groups, ahead, step, table):
+def tabulate_parallel(n, width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table):
     for _ in prange(n):
-        tabulate_lane(width, X, counter, pack_scale, tiled_shift, centers, n_groups, ahead, step, table)
+        tabulate_lane(width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table)
 
 
 @kernel(parallel=True)
