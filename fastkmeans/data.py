@@ -212,7 +212,8 @@ class Data:
             return np.zeros(self.d)
         step = max(1, self.n // SHIFT_ROWS)
         sample = self.points.take(np.arange(0, self.n, step)[:SHIFT_ROWS])
-        return np.sort(sample, axis=0)[len(sample) // 2]
+        middle = len(sample) // 2
+        return np.partition(sample, middle, axis=0)[middle]
 
     def weights_of(self, lo: int, hi: int) -> NDArray[np.int64]:
         return self.weights[lo:hi] if self.weighted else NO_WEIGHTS

@@ -41,7 +41,7 @@ LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
 TABLES: bool | None = None  # whether steps that list nothing go by tables; None means where that pays.  Tests force one
 MOST_TOGETHER = 12  # candidates of a step, at most, where two steps are evaluated in one visit
-STALE = 6  # one step in so many, of those taken so far, is proposed beforehand
+STALE = 4  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
 

@@ -147,7 +147,7 @@ class Visits:
         if not self.lists:
             index = np.int32 if self.data.n < 2**31 else np.int64
             shape = (self.n_lanes, self.room)
-            self.lists = (np.empty(shape, index), np.empty(shape, np.uint8), np.empty(shape))
+            self.lists = (np.empty(shape, index), np.empty(shape, np.uint16), np.empty(shape))
         return self.lists
 
     def frame(self, single: bool) -> Frame:
@@ -260,7 +260,7 @@ class Visits:
             small = data.n * data.d <= min(CODE_SHARE * data.points.nbytes, CODE_BYTES)
             if not small or not codes.has_byte_products(self.width):
                 return
-        self.most = 2 * visit.MANY
+        self.most = 4 * visit.MANY
         self.codes = Codes(self.width, data.d if found is None else mapped.DIMENSIONS, found)
         for lo, _, rows in data.ranges(4.0 * data.d * visit.MANY):
             self.codes.encode(data, lo, rows, self.packing.frame)

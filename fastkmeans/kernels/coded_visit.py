@@ -40,7 +40,8 @@ def coded_candidates_lane(
     padded = (d + 15) // 16 * 16
     n_groups = code_halves.shape[0] // len(width)
     n_masks = (n_groups * len(width) + WORD - 1) // WORD
-    limits, masks = np.empty(VISIT, np.float32), np.zeros(n_masks * VISIT, np.int64)
+    products, limits = np.zeros(VISIT, np.float32), np.empty(VISIT, np.float32)
+    masks = np.zeros(n_masks * VISIT, np.int64)
     visited = np.empty(VISIT + 1, np.int64)
     y = np.zeros(padded, np.float32)
     pair_rows, pair_slots = np.empty(WIDE_ROWS, np.int64), np.empty(WIDE_ROWS, np.int64)
@@ -53,7 +54,7 @@ def coded_candidates_lane(
         n_visited = filter_rows(
             width, kind, start, min(start + VISIT, n), words, n_words, code_groups, n_groups, code_halves, unit, steps,
             code_lows, lengths, rests, origins, nearest_sq, code_scale, code_error, length_error, code_residual,
-            code_largest, limits, masks, n_masks, visited,
+            code_largest, products, limits, masks, n_masks, visited,
         )  # fmt: skip
         count[1] += n_visited
         n_pairs = 0

@@ -137,14 +137,13 @@ def encode_lane(
 
 @intrinsic
 def _filter_codes(
-    typingctx, width, kind, words, tile, n_words, groups, n_groups, halves, unit, steps, origins, limits, o0, masks,
-    n_masks,
-):  # fmt: skip
+    typingctx, width, kind, words, tile, n_words, groups, n_groups, halves, origins, steps, limits, o0, masks, n_masks
+):
     """Which candidates the ROWS rows of a tile may be near: bits of masks (rows * n_masks,) int64 at row o0 OUT.
 
-    words, steps, origins: as encode_lane leaves them, tile: number of the tile; groups int32 `[group][word][w]`,
-    halves float32: halves of squared norms, infinite for padding, unit: their step; limits float32 at o0: bit q of a
-    row is set where the value ``q . c - half`` reaches its limit IN.
+    words, origins: as encode_lane leaves them, tile: number of the tile; groups int32 `[group][word][w]`, halves
+    float32: halves of squared norms, infinite for padding; steps, limits float32 at o0: what products of integers are
+    multiplied by; bit q of a row is set where the value ``q . c - half`` reaches its limit IN.
     """
 
     def codegen(context, b, signature, args):
@@ -152,15 +151,14 @@ def _filter_codes(
         in_bytes = signature.args[1].dtype.bitwidth == 8
         vtype, itype, pairs = simd.vector(F32, w), simd.vector(I32, w), simd.vector(ir.IntType(16), 2 * w)
         t = signature.args
-        pw, pg, ph, ps, po, pl, pm = (simd.data(context, b, t[i], args[i]) for i in (2, 5, 7, 9, 10, 11, 13))
+        pw, pg, ph, po, ps, pl, pm = (simd.data(context, b, t[i], args[i]) for i in (2, 5, 7, 8, 9, 10, 12))
         n_words_, n = args[4], args[6]
         first_row = b.mul(args[3], int_(ROWS))
         p_tile = simd.at(b, pw, b.mul(first_row, n_words_))
-        ps, po, pl = simd.at(b, ps, first_row), simd.at(b, po, first_row), simd.at(b, pl, args[12])
+        po, ps, pl = simd.at(b, po, first_row), simd.at(b, ps, args[11]), simd.at(b, pl, args[11])
         group_size = b.mul(n_words_, int_(w))
-        unit = args[8]
-        p_bits = b.bitcast(simd.at(b, pm, b.mul(args[12], args[14])), ir.IntType(w).as_pointer())
-        pitch = b.mul(args[14], int_(WORD // w))
+        p_bits = b.bitcast(simd.at(b, pm, b.mul(args[11], args[13])), ir.IntType(w).as_pointer())
+        pitch = b.mul(args[13], int_(WORD // w))
 
         def run(count: int, start: Any, stop: Any) -> None:
             rows = block_rows(w, count)
@@ -190,7 +188,7 @@ def _filter_codes(
                                     acc[e] = b.add(acc[e], product)
                         features.next(acc)
                     for r in range(rows):
-                        step = simd.splat(b, b.fmul(b.load(simd.at(b, ps, r0 + r)), unit), w)
+                        step = simd.splat(b, b.load(simd.at(b, ps, r0 + r)), w)
                         limit = simd.splat(b, b.load(simd.at(b, pl, r0 + r)), w)
                         for g in range(count):
                             value = simd.fma(b, b.sitofp(features.results[r * count + g], vtype), step, below[g])
@@ -204,24 +202,24 @@ def _filter_codes(
         run(1, even, n)
         return context.get_dummy_value()
 
-    i8, f4 = types.int64, types.float32
+    i8 = types.int64
     return types.void(
-        width, kind, words, i8, i8, groups, i8, halves, f4, steps, origins, limits, i8, masks, i8
+        width, kind, words, i8, i8, groups, i8, halves, origins, steps, limits, i8, masks, i8
     ), codegen  # fmt: skip
 
 
 @kernel
 def filter_rows(
     width, kind, start, stop, words, n_words, groups, n_groups, candidate_halves, unit, steps, halves, lengths, rests,
-    origins, nearest_sq, scale_sq, error, length_error, residual, largest, limits, masks, n_masks, visited,
+    origins, nearest_sq, scale_sq, error, length_error, residual, largest, products, limits, masks, n_masks, visited,
 ):  # fmt: skip
     """The rows start..stop that may come nearer to a candidate; returns how many there are.
 
     start: a multiple of ROWS; words ... origins: codes of rows and candidates, residual, largest: largest residual and
     norm of a candidate; nearest_sq (n,) float64, scale_sq (2,): the scale of what is encoded, twice; error: as in
-    lloyd.margin, of what is encoded; length_error: how far it may be from where it should be, in lengths IN; limits
-    (rows,) float32 scratch; masks (rows * n_masks,) int64: bits of each row, visited (rows,) int64: numbers from
-    `start` OUT.
+    lloyd.margin, of what is encoded; length_error: how far it may be from where it should be, in lengths IN;
+    products, limits (rows,) float32 scratch; masks (rows * n_masks,) int64: bits of each row, visited (rows,) int64:
+    numbers from `start` OUT.
     """
     rows = stop - start
     of = np.float32
@@ -242,11 +240,12 @@ def filter_rows(
         limit = halves[i] * (of(1.0) - tiny) - half * within
         limit -= by_length * lengths[i] + by_rest * rests[i] + always + by_reach * reach
         limits[r] = limit if nearest_sq[i] > 0.0 else far
+        products[r] = steps[i] * unit
     for r in range(rows, (rows + ROWS - 1) // ROWS * ROWS):
         limits[r] = far
     for t in range((rows + ROWS - 1) // ROWS):
         _filter_codes(
-            width, kind, words, start // ROWS + t, n_words, groups, n_groups, candidate_halves, unit, steps, origins,
+            width, kind, words, start // ROWS + t, n_words, groups, n_groups, candidate_halves, origins, products,
             limits, t * ROWS, masks, n_masks,
         )  # fmt: skip
     found = 0

@@ -187,13 +187,21 @@ def propose(words, running, frozen_sq, weights, scale0, scale1, rows, inside):
 @kernel
 def bring_nearer(X, rows, seed, label, nearest_sq, labels):
     """Take a seed into account for some rows: X (m, d) float64, rows (m,) int64, seed (d,) float64 IN."""
-    for p in range(rows.shape[0]):
-        s = 0.0
-        for j in range(X.shape[1]):
-            t = X[p, j] - seed[j]
-            s += t * t
-        if s < nearest_sq[rows[p]]:
-            nearest_sq[rows[p]], labels[rows[p]] = s, label
+    m, d = X.shape
+    values = np.empty(4)
+    for p in range(0, m, 4):  # sums side by side: each by itself takes as long
+        q, r, s = min(p + 1, m - 1), min(p + 2, m - 1), min(p + 3, m - 1)
+        v, w, x, y = 0.0, 0.0, 0.0, 0.0
+        for j in range(d):
+            v += (X[p, j] - seed[j]) * (X[p, j] - seed[j])
+            w += (X[q, j] - seed[j]) * (X[q, j] - seed[j])
+            x += (X[r, j] - seed[j]) * (X[r, j] - seed[j])
+            y += (X[s, j] - seed[j]) * (X[s, j] - seed[j])
+        values[0], values[1], values[2], values[3] = v, w, x, y
+        for e in range(min(4, m - p)):
+            i = rows[p + e]
+            if values[e] < nearest_sq[i]:
+                nearest_sq[i], labels[i] = values[e], label
 
 
 @kernel
@@ -247,16 +255,21 @@ def advance(
             slot = slots[taken[c]]
             gain[:] = 0
             small, large = np.int64(0), np.int64(0)
-            for e in range(starts[slot], starts[slot + 1]):
-                i = rows[e]
-                before = nearest_sq[i]
-                if values[e] < before:
-                    fall = np.int64(np.rint(before * scale0 * scale1)) - np.int64(np.rint(values[e] * scale0 * scale1))
-                    if weighted:
-                        add_weighted(fall, weights[i], gain, 0)
-                    else:
-                        small += fall & LOW
-                        large += fall >> 32
+            if weighted:
+                for e in range(starts[slot], starts[slot + 1]):
+                    before = nearest_sq[rows[e]]
+                    if values[e] < before:
+                        now = np.int64(np.rint(before * scale0 * scale1))
+                        fall = now - np.int64(np.rint(values[e] * scale0 * scale1))
+                        add_weighted(fall, weights[rows[e]], gain, 0)
+            else:
+                for e in range(np.uint64(starts[slot]), np.uint64(starts[slot + 1])):
+                    before = nearest_sq[np.uint64(rows[e])]
+                    after = values[e] if values[e] < before else before
+                    now = np.int64(np.rint(before * scale0 * scale1))
+                    fall = now - np.int64(np.rint(after * scale0 * scale1))
+                    small += fall & LOW
+                    large += fall >> 32
             gain[0] += small
             gain[1] += large
             settle_digits(gain)
