@@ -63,10 +63,10 @@ class Packing:
         """Whether packed values are the values times the scale: those of float32, which only a smaller one rounds."""
         return bool(self.frame.dtype == np.float32 and self.frame.scale >= 1.0)
 
-    @property
-    def plain(self) -> bool:
-        """Whether packed values are the values."""
-        return self.exact and self.frame.scale == 1.0
+    def is_plain(self, rows: NDArray[Any]) -> bool:
+        """Whether packed rows are these as they lie."""
+        plain = self.exact and self.frame.scale == 1.0
+        return bool(plain and rows.dtype == np.float32 and rows.flags.c_contiguous)
 
     @property
     def bounds(self) -> tuple[float, float, float]:
@@ -114,10 +114,9 @@ def fast_distances(
     pitch = values.shape[1]
     centers = np.zeros((pitch, rows.shape[1]), np.float32)
     centers[: len(candidates)] = packing.pack(candidates)
-    plain = packing.plain and rows.dtype == np.float32 and rows.flags.c_contiguous
     shared = (
-        simd.lanes(width), rows, new_counter(), plain, packing.scale, packing.tiled_shift, by_groups(centers, width),
-        pitch // width, *ahead(rows, kernels.BLOCK), values,
+        simd.lanes(width), rows, new_counter(), packing.is_plain(rows), packing.scale, packing.tiled_shift,
+        by_groups(centers, width), pitch // width, *ahead(rows, kernels.BLOCK), values,
     )  # fmt: skip
     threads.share(n_lanes, parallel_seeding.tabulate_parallel, kernels.tabulate_lane, shared)
 

@@ -279,16 +279,16 @@ class Visits:
         """`visit` of all rows by their codes."""
         data, found = self.data, self.codes
         assert found is not None
-        packing = self.packing
+        packing = self.plain_packing
         scale = packing.frame.scale
-        coded = found.candidates(candidates, packing.frame)
+        coded = found.candidates(candidates, self.packing.frame)
         centers = np.zeros((len(candidates), -(-data.d // 16) * 16), np.float32)
         centers[:, : data.d] = packing.pack(candidates)
         for lo, hi, rows in data.ranges(4.0 * data.d * visit.MANY):
             shared = (
                 simd.lanes(self.width), found.kind, rows, new_counter(), *found.rows[lo], *coded,
-                self.nearest_sq[lo:hi], lo, scale, scale, *packing.bounds, packing.scale, packing.tiled_shift,
-                centers.reshape(-1), candidates, first_slot, *ahead(rows, data.d),
+                self.nearest_sq[lo:hi], lo, packing.is_plain(rows), scale, scale, *packing.bounds, packing.scale,
+                packing.tiled_shift, centers.reshape(-1), candidates, first_slot, *ahead(rows, data.d),
             )  # fmt: skip
             threads.share(
                 self.n_lanes, parallel_seeding.coded_candidates_parallel, coded_visit.coded_candidates_lane, shared,

@@ -11,6 +11,7 @@ import numpy as np
 
 from .canonical import WIDE, WIDE_ROWS
 from .codes import WORD, filter_rows, square_apart
+from .distance_table import rows_as_they_are
 from .jit import kernel
 from .micro import ROWS
 from .simd import fetch_add, fetch_ahead, lowest_bit
@@ -23,7 +24,7 @@ AHEAD = 16  # rows that one is fetched before its turn
 @kernel
 def coded_candidates_lane(
     width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error, length_error,
-    code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, square0, square1,
+    code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, plain, square0, square1,
     relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
     entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
@@ -31,9 +32,9 @@ def coded_candidates_lane(
 
     words ... origins: codes of the rows, as codes.encode_lane leaves them; code_scale (2,): the scale of what is
     encoded, twice, code_error, length_error: its bounds, code_groups ... code_largest: codes of the candidates: see
-    codes.filter_rows; relative, a, floor, pack_scale, shift: as fast_gains.fast_gains_lane has them; centers float32
-    [M][d rounded up to 16]: candidates packed, with zeros IN; count[1]: rows that were read; the rest as in
-    visit.candidates_lane.
+    codes.filter_rows; plain: whether rows are float32 in C order, and packed ones equal to them; relative, a, floor,
+    pack_scale, shift: as fast_gains.fast_gains_lane has them; centers float32 [M][d rounded up to 16]: candidates
+    packed, with zeros IN; count[1]: rows that were read; the rest as in visit.candidates_lane.
     """
     n, d = X.shape
     of = shift.dtype.type
@@ -44,6 +45,7 @@ def coded_candidates_lane(
     masks = np.zeros(n_masks * VISIT, np.int64)
     visited = np.empty(VISIT + 1, np.int64)
     y = np.zeros(padded, np.float32)
+    raw, as_they_are = rows_as_they_are(X, y), plain and padded == d
     pair_rows, pair_slots = np.empty(WIDE_ROWS, np.int64), np.empty(WIDE_ROWS, np.int64)
     terms, sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     above, off, least = np.float32(1.0 + 2.0 * relative + 1e-6), np.float32(2.1 * a), np.float32(2.0 * a * a + floor)
@@ -64,8 +66,9 @@ def coded_candidates_lane(
                 for byte in range(0, row_bytes, 64):
                     fetch_ahead(line + byte)
             i = start + visited[v]
-            for j in range(np.uint64(d)):
-                y[j] = of(X[np.uint64(i), j]) * pack_scale - shift[j]
+            if not as_they_are:
+                for j in range(np.uint64(d)):
+                    y[j] = of(X[np.uint64(i), j]) * pack_scale - shift[j]
             near = np.float32(nearest_sq[i] * square0 * square1)
             limit = near * above + off * np.sqrt(near) + least
             for u in range(n_masks):
@@ -73,15 +76,16 @@ def coded_candidates_lane(
                 while mask != 0:
                     q = u * WORD + lowest_bit(mask)
                     mask &= mask - 1
-                    if square_apart(width, y, centers, q * padded, padded) <= limit:
-                        pair_rows[n_pairs], pair_slots[n_pairs] = i, q
-                        n_pairs += 1
-                        if n_pairs == WIDE_ROWS:
-                            decide(
-                                X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms,
-                                sums, entry_rows, entry_slots, entry_values, count,
-                            )  # fmt: skip
-                            n_pairs = 0
+                    # without a branch: nobody foresees which of them are near
+                    pair_rows[n_pairs], pair_slots[n_pairs] = i, q
+                    square = square_apart(width, raw, i * d, y, as_they_are, centers, q * padded, padded)
+                    n_pairs += square <= limit
+                    if n_pairs == WIDE_ROWS:
+                        decide(
+                            X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms,
+                            sums, entry_rows, entry_slots, entry_values, count,
+                        )  # fmt: skip
+                        n_pairs = 0
         if n_pairs > 0:
             decide(
                 X, offset, pair_rows, pair_slots, n_pairs, nearest_sq, candidates, first_slot, terms, sums,

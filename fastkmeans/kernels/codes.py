@@ -259,14 +259,18 @@ def filter_rows(
 
 
 @intrinsic
-def square_apart(typingctx, width, y, centers, c0, padded):
-    """Sum of squared differences of the packed row y and the one at c0, up to rounding: padded a multiple of 16."""
+def square_apart(typingctx, width, flat, at, y, as_it_is, centers, c0, padded):
+    """Sum of squared differences of a packed row and the one at c0, up to rounding: padded a multiple of 16.
+
+    The row is y, or at `at` of flat (float32) where as_it_is is set.
+    """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
-        py, pc = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 2))
-        pc = simd.at(b, pc, args[3])
+        px, py, pc = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 3, 5))
+        py = b.select(args[4], simd.at(b, px, args[2]), py)
+        pc = simd.at(b, pc, args[6])
         chains = 4
 
         def run(count: int, start: Any, stop: Any, before: list[Any]) -> list[Any]:
@@ -280,12 +284,12 @@ def square_apart(typingctx, width, y, centers, c0, padded):
                 features.next(sums)
             return list(features.results)
 
-        whole = b.and_(args[4], int_(-chains * w))
+        whole = b.and_(args[7], int_(-chains * w))
         sums = run(chains, int_(0), whole, [simd.const(vtype, 0.0)] * chains)
-        sums = run(1, whole, args[4], sums)
+        sums = run(1, whole, args[7], sums)
         while len(sums) > 1:
             sums = [b.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
         return simd.fold(b, sums[0], lambda b, x, y: b.fadd(x, y))
 
     i8 = types.int64
-    return types.float32(width, y, centers, i8, i8), codegen
+    return types.float32(width, flat, i8, y, types.boolean, centers, i8, i8), codegen

@@ -83,7 +83,7 @@ def encode_parallel(
 @kernel(parallel=True)
 def coded_candidates_parallel(
     n, width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error, length_error,
-    code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, square0, square1,
+    code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, plain, square0, square1,
     relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
     entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
@@ -91,9 +91,8 @@ def coded_candidates_parallel(
         coded_candidates_lane(
             width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error,
             length_error, code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset,
-            square0, square1,
-            relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
-            entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
+            plain, square0, square1, relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead,
+            row_bytes, entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
         )  # fmt: skip
 
 
