@@ -44,6 +44,7 @@ MOST_TOGETHER = 12  # candidates of a step, at most, where two steps are evaluat
 STALE = 4  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
+GROWTH_SEEN = 2.5  # the same, at most times what the last visit met
 
 
 class Seeding:
@@ -63,12 +64,9 @@ class Seeding:
         self, data: Data, n_clusters: int, n_candidates: int, stream: Stream, first: int,
         tell: Callable[[str], object] | None = None,
     ) -> None:  # fmt: skip
-        self.data = data
-        self.tell = tell
-        self.told = time.monotonic()
+        self.data, self.tell, self.told = data, tell, time.monotonic()
         self.rows_read = 0  # a row counts once for every visit in which it was read
-        self.k = n_clusters
-        self.L = n_candidates
+        self.k, self.L = n_clusters, n_candidates
         self.stream = stream
         self.width = 1 if is_small(data, n_candidates) else simd.lane_width()
         self.plain = self.width == 1
@@ -97,7 +95,7 @@ class Seeding:
                 entry *= 0.7
         self.direct_until = 2 if self.plain else int(entry / visit)
         self.frozen_at = 0  # rows that were chosen then
-        self.redo_until = 0  # steps before this one had no room for lists
+        self.redo_until, self.growth = 0, GROWTH  # steps before this one had no room for lists; see there
         self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet
         self.by_rows = not self.plain and data.d < fast_gains.FEW
         self.table: DistanceTable | None = None
@@ -200,15 +198,14 @@ class Seeding:
     def _steps(self) -> None:
         """Some steps with the potentials as they are frozen."""
         t = int(self.state[draws.CHOSEN])
-        total_room = self.n_lanes * self.room
-        per_candidate = GROWTH * self.data.n / t
+        room_for = int(self.n_lanes * self.room * t / (self.growth * self.data.n))  # so many candidates
         # those of many steps grow stale meanwhile: they are refused, and rows listed that are no nearer any more
         steps = t // STALE
         refused, taken = int(self.state[draws.MISSED]), t - self.frozen_at
         if refused:  # the share refused grows step by step: so many are left before all is frozen, and drawn, anew
             steps = min(steps, math.ceil(taken * (math.sqrt(draws.MISSES / refused) - 1.0)))
         many = min(self.visits.most, self.L * max(2, steps))
-        together = min(many, (self.k - t) * self.L, int(total_room / per_candidate))
+        together = min(many, (self.k - t) * self.L, room_for)
         # a list for one step alone costs more than it saves
         direct = t < self.direct_until or together < min(2, self.k - t) * self.L
         if DIRECT is not None and t >= self.redo_until and self.L <= self.visits.most:
@@ -225,9 +222,15 @@ class Seeding:
         if self.L <= self.visits.most:
             together = together // self.L * self.L
         self._propose(together)
+        expected = self.growth
         if not self._evaluate():
-            self.direct_until = max(self.direct_until, t + 1 + t // 4)
             self.redo_until = t + 1
+            if expected == GROWTH:
+                self.direct_until = max(self.direct_until, t + 1 + t // 4)
+            else:  # fewer are tried next
+                keep = slice(0, self.kept)
+                self.rows, self.inside, self.slots = self.rows[keep], self.inside[keep], self.slots[keep]
+                self.proposed, self.growth = None, GROWTH
             return
         draws.advance(
             self.rows, self.inside, self.slots, self.L, self.k, *self.frozen.scale, self.data.weights, *self.lists,
@@ -284,8 +287,7 @@ class Seeding:
         self.table = None  # before there is another one
         t = int(self.state[draws.CHOSEN])
         self._propose(self.columns + draws.MISSES - int(self.state[draws.MISSED]))
-        if self.sample is None:
-            self.sample = Sample(data, self.width, self.n_lanes)
+        self.sample = self.sample or Sample(data, self.width, self.n_lanes)
         packing = self.visits.plain_packing
         which = self.sample.wanted(
             packing, self.columns, self.k - t, self.L, self.rows, self.inside, self._flags(), self.nearest_sq,
@@ -467,12 +469,13 @@ class Seeding:
         old = np.flatnonzero(self.slots >= 0)
         if len(fresh) == 0:
             return True
-        t = int(self.state[draws.CHOSEN])
-        counts = np.zeros((self.n_lanes, 2), np.int64)
+        t, counts = int(self.state[draws.CHOSEN]), np.zeros((self.n_lanes, 2), np.int64)
         for part in range(0, len(fresh), self.visits.most):
             which = fresh[part : part + self.visits.most]
             self.visits.visit(data.points.take(self.rows[which]), part, t, counts)
         self.rows_read += int(counts[:, 1].sum())
+        seen = float(counts[:, 0].max()) * self.n_lanes / len(fresh) * t / data.n
+        self.growth = min(GROWTH, max(GROWTH_SEEN * seen, GROWTH / 10.0))
         if (counts[:, 0] > self.room).any():
             return False
         self.lists = self.visits.listed(counts[:, 0], len(fresh), self.lists, self.slots[old])
