@@ -95,7 +95,7 @@ class Seeding:
                 entry *= 0.7
         self.direct_until = 2 if self.plain else int(entry / visit)
         self.frozen_at = 0  # rows that were chosen then
-        self.redo_until, self.growth = 0, GROWTH  # steps before this one had no room for lists; see there
+        self.redo_until, self.growth = 0, GROWTH  # steps before this one had no room for lists; by what was met
         self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet
         self.by_rows = not self.plain and data.d < fast_gains.FEW
         self.table: DistanceTable | None = None

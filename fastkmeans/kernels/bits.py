@@ -1,4 +1,4 @@
-"""The scan of float32 values by their bits: what exponents.exponents_single_lane does for most of the features."""
+"""The scan of float32 values by their bits: what exact.exponents_single_lane does for most of the features."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
     """
     if weights.shape[0] == 0:
         start, left = lo, np.int64(low)
-        while start < hi:  # row by row took six times as long
+        while start < hi:  # a row at a time takes three times as long
             total = np.int64(0)
             for i in range(np.uint64(start), np.uint64(min(start + STRETCH, hi))):
                 total += np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
@@ -189,7 +189,7 @@ def bring_nearer(X, rows, seed, label, nearest_sq, labels):
     """Take a seed into account for some rows: X (m, d) float64, rows (m,) int64, seed (d,) float64 IN."""
     m, d = X.shape
     values = np.empty(4)
-    for p in range(0, m, 4):  # sums side by side: each by itself takes as long
+    for p in range(0, m, 4):  # four chains of additions side by side hide each other's latency
         q, r, s = min(p + 1, m - 1), min(p + 2, m - 1), min(p + 3, m - 1)
         v, w, x, y = 0.0, 0.0, 0.0, 0.0
         for j in range(d):

@@ -2,7 +2,7 @@
 
 Terms are added in the order of the features, so lanes run over rows.  To transpose values of 32 bits in registers takes
 half of what it takes to do so with their squared differences, as canonical.block_distances does, which has a center for
-each row: 2.0 instead of 4.3 ms for 50,000 rows of 768 features on two threads.
+each row: 1.9 instead of 3.4 ms for 50,000 rows of 768 features on two threads.
 """
 
 from __future__ import annotations
