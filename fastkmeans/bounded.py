@@ -21,7 +21,7 @@ from .packed import Frame
 from .passes import Outcome, Sums
 
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
-MOST_RIVALS = 128  # clusters up to which rows that their bounds don't settle meet all of them (few features)
+MOST_RIVALS = drake.MOST  # clusters up to which rows that their bounds don't settle meet all of them (few features)
 MOST_NEIGHBORS = 2048  # clusters up to which all distances between centers are kept: 16 MiB
 REACH = 4.0  # times the mean distance to the own center: others that lie farther from it are no neighbors
 SAMPLE, AFTER = 1 << 15, 8  # rows that this mean is taken from, and passes until it is taken again
@@ -184,7 +184,7 @@ class Bounds:
         self.fresh = self.fresh or not bool(np.isfinite(moved).all())
         if self.fresh:
             moved[:] = 0.0
-        self.centers = centers.copy()
+        self.centers[:] = centers
         self.rise = rounded_up(moved)
         self._measure(n_lanes, labels)
 
@@ -269,16 +269,23 @@ class GroupBounds(NearBounds):
         self.size = self.group_size(k, d)
         self.span = self.size // blocks.BLOCK
         self.n_groups = -(-k // self.size)
-        self.order = near_together(centers, self.size) if order is None else order
-        self.places = np.empty(k, np.int32)
-        self.places[self.order] = np.arange(k, dtype=np.int32)
+        self._group(near_together(centers, self.size) if order is None else order)
         self.stride = -(-self.n_groups // self.width) * self.width
         self.lower = np.empty(data.n * self.n_groups + 16, np.float32)
         self.drift = np.zeros(self.stride, np.float32)
         self.between = np.full(k * self.stride, np.inf, np.float32)
         # how far a center, and any of a group, can have moved since those were taken; the median of `half`
         self.stale, self.stale_groups, self.typical = np.full(k, np.inf), np.full(self.n_groups, np.inf), 0.0
+
+    def _group(self, order: NDArray[np.int32]) -> None:
+        self.order, self.places = order, np.empty(len(order), np.int32)
+        self.places[order] = np.arange(len(order), dtype=np.int32)
         self.packed_scale = 0.0  # of the centers that are packed
+
+    def regroup(self, centers: NDArray[Any]) -> None:
+        """Form the groups anew, by where the centers lie now: what bounds there are is lost."""
+        self._group(near_together(centers, self.size))
+        self.fresh = True
 
     @staticmethod
     def group_size(k: int, d: int) -> int:
@@ -349,7 +356,7 @@ class GroupBounds(NearBounds):
             self.n_groups, self.span, self.between, self.half, self.fall,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.between_parallel, elkan.between_lane, shared)
-        self.typical = float(np.median(self.half))
+        self.typical = float(self.half.mean())
         self.stale[old] = self.stale_groups[old_groups] = 0.0
 
     def _share(
@@ -452,7 +459,7 @@ class RunnerUpBounds(Bounds):
         assert frame is not None
         n_padded = -(-k // CENTERS) * CENTERS
         self.tiles, self.packed = np.zeros(n_padded * d, np.float32), np.zeros(k * blocks.padded(d), np.float32)
-        self.halves, self.norms = np.full(n_padded, np.inf, np.float32), np.empty(k, np.float32)
+        self.halves, self.norms = np.full(n_padded, drake.NO_CENTER, np.float32), np.empty(k, np.float32)
         moved = np.empty(k)
         self.largest = drake.pack_few(
             centers, self.centers, frame.scale, frame.shift.astype(np.float64),
@@ -472,7 +479,8 @@ class RunnerUpBounds(Bounds):
         fall[first] = max(self.rise[:first].max(initial=0.0), self.rise[first + 1 :].max(initial=0.0))
         self.fastest += fall
         lost = np.stack((self.way, self.way + self.fastest), axis=1)
-        self.lost = (lost * (1.0 + 4e-7)).astype(np.float32)
+        self.lost = np.zeros((2, -(-len(lost) // drake.TABLE) * drake.TABLE), np.float32)
+        self.lost[:, : len(lost)] = (lost * (1.0 + 4e-7)).T
         self.kept = (lost * (1.0 - 4e-7)).astype(np.float32)
 
     def _share(

@@ -14,7 +14,7 @@ import oracle
 import pytest
 
 from fastkmeans import KMeans, assigner, bounded, data, packed, passes, points, solver
-from fastkmeans.kernels import blocks, bounds, lloyd, simd
+from fastkmeans.kernels import blocks, bounds, drake, lloyd, simd
 
 pytestmark = pytest.mark.skipif(simd.lane_width() == 1, reason="plain loops keep no bounds")
 
@@ -31,7 +31,7 @@ def vector_kernels():
 @pytest.fixture(params=["runners-up", "neighbors", "groups"])
 def kind(request, monkeypatch):
     """Every kind of bounds, whatever the number of features and clusters."""
-    monkeypatch.setattr(bounded, "MOST_RIVALS", 2048 if request.param == "runners-up" else 0)
+    monkeypatch.setattr(bounded, "MOST_RIVALS", drake.MOST if request.param == "runners-up" else 0)
     monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 0 if request.param == "groups" else 2048)
     return request.param
 
@@ -240,6 +240,19 @@ def test_bounds_hold_over_many_passes(d, kind):
     assert shares[-1] < 0.5 * shares[0]
 
 
+def test_bounds_hold_between_centers_nearly_as_near(monkeypatch):
+    """A row's values for two centers differ less than the numbers of the centers, which lie in their lowest bits."""
+    monkeypatch.setattr(bounded, "MOST_RIVALS", drake.MOST)
+    rng = np.random.default_rng(8)
+    C = np.concatenate([rng.normal(size=(100, 5)), 9.0 + rng.normal(size=(27, 5))]).astype(np.float32)
+    pairs = np.array([(a, b) for a in range(100) for b in range(a)])
+    middle = 0.5 * (C[pairs[:, 0]] + C[pairs[:, 1]]) + 1e-6 * rng.normal(size=(len(pairs), 5))
+    X = np.concatenate([middle, C[rng.integers(0, 127, 2000)] + rng.normal(size=(2000, 5))]).astype(np.float32)
+    for shift in (0.0, 100.0):
+        start = C + np.float32(shift)
+        follow(X + np.float32(shift), start, 2, lambda t, C, start=start: start)
+
+
 def test_bounds_hold_while_nothing_moves(kind):
     """However often a bound is moved by nothing, it stays on its side."""
     rng = np.random.default_rng(6)
@@ -330,6 +343,11 @@ def follow_kept(X, C, spread=1):
         np.testing.assert_array_equal(labels[rows], expected[rows])
         check_bounds(kept, X, C, labels, rows)
         passes.assign(table, C, labels, sums)
+    kept.regroup(C)
+    with lloyd.force_orientation("integers"):
+        passes.assign(table, C, labels, sums, keep=kept)
+    if not kept.fresh:
+        check_bounds(kept, X, C, labels, rows)
     return kept
 
 

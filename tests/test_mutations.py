@@ -145,6 +145,12 @@ MUTATIONS = {
         'near = b.fcmp_unordered("<=", gap, owns)',
         "test_bounded.py::test_bounds_hold_over_many_passes[runners-up-4]",
     ),
+    "forget the number in a value's lowest bits": Mutation(
+        "kernels/drake.py",
+        "KEY_ERROR = MOST * 2.0**-23",
+        "KEY_ERROR = 0.0",
+        "test_bounded.py::test_bounds_hold_between_centers_nearly_as_near",
+    ),
     "forget the fastest of the others": Mutation(
         "bounded.py",
         "        self.fastest += fall\n",

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from . import simd
 from .jit import kernel
-from .simd import F32, I64, fetch_ahead, lowest_bit
+from .simd import F32, I64, fetch_ahead
 
 WIDER, NARROWER = 1.0 + 2e-7, 1.0 - 2e-7  # outward, of an upper and a lower bound that is moved
 SLACK = 1.0 + 2e-6  # of an upper bound against a lower one: roundings of both, and those of the canonical value
@@ -123,8 +123,8 @@ def lower_by_product(start, factor, norm, term, value):
 
 
 @intrinsic
-def _move_vector(typingctx, width, labels, lo, moves, fastest, upper, least):
-    """Move the bounds of the rows lo..lo + w; returns the bits of those that stay unsettled: see moved_bounds."""
+def _move_vector(typingctx, width, labels, lo, moves, fastest, upper, least, rows, count):
+    """Move the bounds of the rows lo..lo + w; appends those that stay unsettled, returns how many: see moved_bounds."""
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
@@ -166,10 +166,11 @@ def _move_vector(typingctx, width, labels, lo, moves, fastest, upper, least):
         simd.store(b, l, simd.at(b, pl, lo))
         others = simd.maximum(b, l, b.fsub(half, u))
         stays = b.fcmp_unordered("<=", others, b.fmul(u, simd.const(vtype, SLACK)))
-        return b.zext(b.bitcast(stays, ir.IntType(w)), I64)
+        return simd.append(b, simd.at(b, simd.data(context, b, t[7], args[7]), args[8]), lo, stays)
 
     f4 = types.float32
-    return types.int64(width, labels, types.int64, moves, f4, upper, least), codegen
+    i8 = types.int64
+    return i8(width, labels, i8, moves, f4, upper, least, rows, i8), codegen
 
 
 @kernel
@@ -180,18 +181,15 @@ def moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, rows, coun
     lies within reach of it did, a lower bound of the distance to the nearest other center, and the reach: what lies
     beyond is at least so far from the center; fastest, float32: how far any center moved at most; address, stride: of
     row 0, and bytes from row to row, of which that many are fetched, IN; upper, least (n,) float32 INOUT: bounds of the
-    distance to the own center and to the nearest other one; rows (count + hi - lo,) int32 INOUT.
+    distance to the own center and to the nearest other one; rows (count + hi - lo + w,) int32 INOUT.
     """
     lanes = len(width)
     whole = lo + (hi - lo) // lanes * lanes
+    before = count
     for i in range(lo, whole, lanes):
-        bits = _move_vector(width, labels, i, moves, fastest, upper, least)
-        while bits != 0:
-            row = i + lowest_bit(bits)
-            rows[count] = row
-            fetch_row(row, address, stride)
-            count += 1
-            bits &= bits - 1
+        count += _move_vector(width, labels, i, moves, fastest, upper, least, rows, count)
+    for q in range(before, count):
+        fetch_row(rows[q], address, stride)
     for i in range(np.uint64(whole), np.uint64(hi)):
         a = np.uint64(labels[i])
         u = (upper[i] + moves[a, 0]) * np.float32(WIDER)

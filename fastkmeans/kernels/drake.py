@@ -37,9 +37,13 @@ from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .micro import CENTERS, PANEL
 from .pack import load_row, panel_norms, panel_size, transpose_columns
-from .simd import F32, I32, I64, Loop, fetch_add, int_, lowest_bit
+from .simd import F32, I32, I64, Loop, fetch_add, int_
 
 ROOM = 384  # rows that are gathered before they meet the centers: what they need stays in the second-level cache
+MOST = 128  # centers: as many numbers as the lowest bits of a value give way to
+KEY_ERROR = MOST * 2.0**-23
+NO_CENTER = 2.0**127  # half its square, where there is none
+TABLE = 32  # values that one instruction of AVX-512 looks up in
 REACH = 4.0  # gaps are kept up to nearly REACH - 1 times the distance to the own center
 
 
@@ -49,8 +53,8 @@ def pack_few(centers, before, scale, shift, tiles, halves, norms, packed, moved)
 
     centers, before (k, d): now and at the pass before, scale, shift (d,) float64 IN; tiles float32
     ``[tile][d][CENTERS]``, halves: of the squares, and norms, upper bounds, float32 by center, packed float32
-    ``[c][d rounded up to 16]``, moved (k,) float64 OUT.  What is beyond k or d must be set before: 0, and infinity in
-    halves.  Returns the largest norm.
+    ``[c][d rounded up to 16]``, moved (k,) float64 OUT.  What is beyond k or d must be set before: 0, and NO_CENTER
+    in halves.  Returns the largest norm.
     """
     k, d = centers.shape
     size = padded(d)
@@ -74,51 +78,77 @@ def pack_few(centers, before, scale, shift, tiles, halves, norms, packed, moved)
     return largest
 
 
-@intrinsic
-def _unsettled(typingctx, width, gaps, rests, rivals, lost, labels, lo, masks):
-    """Which of the rows lo..lo + w must meet two centers, and which all: two words of bits, in masks (int64) OUT.
+def _look_up(b, table, n_tables, stride, labels, rivals):
+    """What the rows' own centers lost, their runners-up, and what the rest did: from tables in registers.
 
-    gaps, rests float32, rivals uint16, labels int32, by row, lost float32 ``[center][2]`` IN.  Returns whether there
-    are any.
+    table ``[2][stride]`` float32, stride = n_tables * TABLE, labels, rivals <16 x i32>.
+    """
+    vtype, itype = simd.vector(F32, 16), simd.vector(I32, 16)
+    name, shift = "llvm.x86.avx512.vpermi2var.ps.512", simd.const(itype, TABLE.bit_length() - 1)
+    of_label, of_rival = b.lshr(labels, shift), b.lshr(rivals, shift)
+    with Loop(b, int_(0), n_tables, int_(1), [simd.const(vtype, 0.0)] * 3) as tables:
+        number = simd.splat(b, b.trunc(tables.i, I32), 16)
+        mine, theirs = b.icmp_signed("==", of_label, number), b.icmp_signed("==", of_rival, number)
+        start = simd.at(b, table, b.mul(tables.i, int_(TABLE)))
+        ways = [simd.load(b, simd.at(b, start, at), vtype) for at in (0, 16)]
+        start = simd.at(b, start, stride)
+        rest = [simd.load(b, simd.at(b, start, at), vtype) for at in (0, 16)]
+        found = [
+            b.select(here, simd.call(b, name, vtype, [pair[0], numbers, pair[1]]), before)
+            for here, numbers, pair, before in zip(
+                (mine, theirs, mine), (labels, rivals, labels), (ways, ways, rest), tables.values, strict=True
+            )
+        ]
+        tables.next(found)
+    return tables.results
+
+
+@intrinsic
+def _unsettled(typingctx, width, gaps, rests, rivals, lost, n_tables, labels, lo, pairs, n_pairs, rows, count):
+    """Which of the rows lo..lo + w must meet two centers, and which all: appended to `pairs` and to `rows`.
+
+    gaps, rests float32, rivals uint16, labels int32, by row, lost float32 ``[2][n_tables * TABLE]`` IN; pairs, rows
+    int32, from n_pairs and count on, with w values to spare OUT.  Returns how many, the second times 2**32.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         t = signature.args
-        pg, po, pv, pl, pa, pm = (simd.data(context, b, t[i], args[i]) for i in (1, 2, 3, 4, 5, 7))
-        lo = args[6]
+        pg, po, pv, pl, pa, pp, pr = (simd.data(context, b, t[i], args[i]) for i in (1, 2, 3, 4, 6, 8, 10))
+        lo = args[7]
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
         labels = simd.load(b, simd.at(b, pa, lo), itype)
         rival = b.load(b.bitcast(simd.at(b, pv, lo), simd.vector(ir.IntType(16), w).as_pointer()), align=2)
         rival = b.zext(rival, itype)
         gap, rest = simd.load(b, simd.at(b, pg, lo), vtype), simd.load(b, simd.at(b, po, lo), vtype)
-        owns, others, rests = simd.const(vtype, 0.0), simd.const(vtype, 0.0), simd.const(vtype, 0.0)
-        for i in range(w):
-            lane = ir.Constant(I32, i)
-            own = simd.at(b, pl, b.shl(b.zext(b.extract_element(labels, lane), I64), int_(1)))
-            other = simd.at(b, pl, b.shl(b.zext(b.extract_element(rival, lane), I64), int_(1)))
-            owns = b.insert_element(owns, b.load(own), lane)
-            rests = b.insert_element(rests, b.load(simd.at(b, own, 1)), lane)
-            others = b.insert_element(others, b.load(other), lane)
+        stride = b.mul(args[5], int_(TABLE))
+        if w == 16 and "avx512f" in simd.cpu_features():
+            owns, others, rests = _look_up(b, pl, args[5], stride, labels, rival)
+        else:
+            owns, others, rests = [simd.const(vtype, 0.0)] * 3
+            for i in range(w):
+                lane = ir.Constant(I32, i)
+                own = simd.at(b, pl, b.zext(b.extract_element(labels, lane), I64))
+                other = simd.at(b, pl, b.zext(b.extract_element(rival, lane), I64))
+                owns = b.insert_element(owns, b.load(own), lane)
+                rests = b.insert_element(rests, b.load(simd.at(b, own, stride)), lane)
+                others = b.insert_element(others, b.load(other), lane)
         near = b.fcmp_unordered("<=", gap, b.fadd(owns, others))
         all_ = b.fcmp_unordered("<=", rest, rests)
-        bits = ir.IntType(w)
-        all_bits = b.bitcast(all_, bits)
-        pair_bits = b.and_(b.bitcast(near, bits), b.not_(all_bits))
-        b.store(b.zext(pair_bits, I64), pm)
-        b.store(b.zext(all_bits, I64), simd.at(b, pm, 1))
-        return b.zext(b.icmp_unsigned("!=", b.or_(all_bits, pair_bits), ir.Constant(bits, 0)), I64)
+        found = simd.append(b, simd.at(b, pp, args[9]), lo, b.and_(near, b.not_(all_)))
+        return b.or_(found, b.shl(simd.append(b, simd.at(b, pr, args[11]), lo, all_), int_(32)))
 
     i8 = types.int64
-    return i8(width, gaps, rests, rivals, lost, labels, i8, masks), codegen
+    return i8(width, gaps, rests, rivals, lost, i8, labels, i8, pairs, i8, rows, i8), codegen
 
 
 @intrinsic
 def best_three(typingctx, width, panels, p0, c, h, d, n_tiles, v1, v2, v3, i1, i2, o0):
     """The three largest fast values, and the numbers of the first two centers, for the PANEL * w points of one panel.
 
-    panels ``[d][PANEL * w]`` at p0, c: tiles ``[n_tiles][d][CENTERS]``, h: halved squared norms IN; v1, v2, v3 float32,
-    i1, i2 int32 OUT at o0.
+    panels ``[d][PANEL * w]`` at p0, c: tiles ``[n_tiles][d][CENTERS]``, h: halved squared norms, NO_CENTER where there
+    is none IN; v1, v2, v3 float32, i1, i2 int32 OUT at o0.  The number of a center takes the place of a value's lowest
+    bits, so that one comparison moves both: values are off by KEY_ERROR times themselves at most.
     """
 
     def codegen(context, b, signature, args):
@@ -128,10 +158,11 @@ def best_three(typingctx, width, panels, p0, c, h, d, n_tiles, v1, v2, v3, i1, i
         pp, pc, ph = (simd.data(context, b, t[i], args[i]) for i in (1, 3, 4))
         outs = [simd.data(context, b, t[i], args[i]) for i in (7, 8, 9, 10, 11)]
         d_, n = args[5], args[6]
-        low, none = simd.const(vtype, float("-inf")), simd.const(itype, 0)
+        low, none = simd.const(vtype, -NO_CENTER), simd.const(itype, 0)
+        kept, number_bits = simd.const(itype, -MOST), simd.const(itype, MOST - 1)
         with Loop(b, int_(0), int_(PANEL * w), int_(w), []) as vectors:
             points = simd.at(b, pp, b.add(args[2], vectors.i))
-            with Loop(b, int_(0), n, int_(1), [low, low, low, none, none, none]) as tiles:
+            with Loop(b, int_(0), n, int_(1), [low, low, low, none]) as tiles:
                 c_tile = simd.at(b, pc, b.mul(tiles.i, b.mul(d_, int_(CENTERS))))
                 h_tile = simd.at(b, ph, b.mul(tiles.i, int_(CENTERS)))
                 begin = [
@@ -147,18 +178,20 @@ def best_three(typingctx, width, panels, p0, c, h, d, n_tiles, v1, v2, v3, i1, i
                             for e, a in enumerate(features.values)
                         ]
                     )
-                first, second, third, index, rival, number = tiles.values
+                first, second, third, number = tiles.values
                 for e, value in enumerate(features.results):
                     this = b.add(number, simd.const(itype, e))
-                    above, between = b.fcmp_ordered(">", value, first), b.fcmp_ordered(">", value, second)
-                    third = simd.maximum(b, third, simd.minimum(b, value, second))
-                    second = simd.maximum(b, second, simd.minimum(b, value, first))
-                    rival = b.select(above, index, b.select(between, this, rival))
-                    index = b.select(above, this, index)
-                    first = simd.maximum(b, first, value)
-                tiles.next([first, second, third, index, rival, b.add(number, simd.const(itype, CENTERS))])
+                    value = b.bitcast(b.or_(b.and_(b.bitcast(value, itype), kept), this), vtype)
+                    rest, first = simd.minimum(b, value, first), simd.maximum(b, value, first)
+                    rest, second = simd.minimum(b, rest, second), simd.maximum(b, rest, second)
+                    third = simd.maximum(b, rest, third)
+                tiles.next([first, second, third, b.add(number, simd.const(itype, CENTERS))])
             out = b.add(args[12], vectors.i)
-            for pointer, value in zip(outs, tiles.results[:5], strict=True):
+            values = tiles.results[:3]
+            numbers = [b.and_(b.bitcast(value, itype), number_bits) for value in values[:2]]
+            far = simd.const(vtype, -0.5 * NO_CENTER)
+            values = [b.select(b.fcmp_ordered("<", v, far), simd.const(vtype, float("-inf")), v) for v in values]
+            for pointer, value in zip(outs, values + numbers, strict=True):
                 simd.store(b, value, simd.at(b, pointer, out))
             vectors.next([])
         return context.get_dummy_value()
@@ -226,9 +259,10 @@ def runner_up_lane(
     """The bounded pass over every spread-th stretch of rows.
 
     tiles, halves, norms, packed: as pack_few has them; ahead, stride: address of X and bytes from row to row, to fetch
-    from, or 0; lost, kept float32 ``[center][2]``: the center's way, which is what its rows lost to any runner-up that
-    stood still, and what they lost to the rest, rounded up and down IN; gaps, rests (n,) float32, -infinity where
-    nothing is known, rivals (n,) uint16 INOUT.  The rest as in lloyd.points_lane.
+    from, or 0; lost float32 ``[2][k rounded up to TABLE]``: the center's way, which is what its rows lost to any
+    runner-up that stood still, and what they lost to the rest, rounded up, kept ``[center][2]``: rounded down IN;
+    gaps, rests (n,) float32, -infinity where nothing is known, rivals (n,) uint16 INOUT.  The rest as in
+    lloyd.points_lane.
     """
     n, d = X.shape
     lanes = len(width)
@@ -236,8 +270,8 @@ def runner_up_lane(
     size = padded(d)
     n_tiles = (k + CENTERS - 1) // CENTERS
     room = (ROOM + points - 1) // points * points
-    masks = np.zeros(2, np.int64)
-    rows, pairs = np.empty(ROOM + SCAN, np.int32), np.empty(ROOM + SCAN, np.int32)
+    n_tables = lost.shape[1] // TABLE
+    rows, pairs = np.empty(ROOM + SCAN + lanes, np.int32), np.empty(ROOM + SCAN + lanes, np.int32)
     y = np.zeros((room + 4) * size, np.float32)
     panel = np.zeros(panel_size(lanes, d), np.float32)
     squares, best, second, third = (
@@ -249,7 +283,11 @@ def runner_up_lane(
     row, padded_row, one = np.empty(d), np.zeros((d + 7) // 8 * 8), np.empty(1, np.int32)
     marked = np.arange((k + GROUP - 1) // GROUP)
     out = np.empty(marked.shape[0] * GROUP)
-    products = product_error(1, d, error)
+    exact_products = product_error(1, d, error)
+    products = (
+        np.float32(exact_products[0] + np.float32(2.03 * KEY_ERROR)), exact_products[1], exact_products[2],
+        exact_products[3],
+    )  # fmt: skip
     differences = difference_error(size // lanes, error)
     packing = packing_error(largest, error)
     low = np.float32(-np.inf)
@@ -267,28 +305,21 @@ def runner_up_lane(
             counts[BLOCKS] += 1
             hi = min(lo + SCAN, n)
             whole = lo + (hi - lo) // lanes * lanes
+            before, pairs_before = count, n_pairs
             for i in range(lo, whole, lanes):
-                if _unsettled(width, gaps, rests, rivals, lost, labels, i, masks):
-                    bits = masks[0]
-                    while bits != 0:
-                        at = i + lowest_bit(bits)
-                        pairs[n_pairs] = at
-                        fetch_row(at, ahead, stride)
-                        n_pairs += 1
-                        bits &= bits - 1
-                    bits = masks[1]
-                    while bits != 0:
-                        at = i + lowest_bit(bits)
-                        rows[count] = at
-                        fetch_row(at, ahead, stride)
-                        count += 1
-                        bits &= bits - 1
+                found = _unsettled(width, gaps, rests, rivals, lost, n_tables, labels, i, pairs, n_pairs, rows, count)
+                n_pairs += found & 0xFFFFFFFF
+                count += found >> 32
+            for q in range(pairs_before, n_pairs):
+                fetch_row(pairs[q], ahead, stride)
+            for q in range(before, count):
+                fetch_row(rows[q], ahead, stride)
             for i in range(np.uint64(whole), np.uint64(hi)):
                 a = np.uint64(labels[i])
-                if not (rests[i] > lost[a, 1]):
+                if not (rests[i] > lost[1, a]):
                     rows[count] = i
                     count += 1
-                elif not (gaps[i] > lost[a, 0] + lost[np.uint64(rivals[i]), 0]):
+                elif not (gaps[i] > lost[0, a] + lost[0, np.uint64(rivals[i])]):
                     pairs[n_pairs] = i
                     n_pairs += 1
         # rows that meet two centers
@@ -330,7 +361,7 @@ def runner_up_lane(
                 gaps[i] = gap
                 if a != which[r]:
                     # what the rest had lost by now goes over to the new label
-                    left = rests[i] - lost[which[r], 1] - max(near[r] - far[r], np.float32(0.0))
+                    left = rests[i] - lost[1, which[r]] - max(near[r] - far[r], np.float32(0.0))
                     rests[i] = (left * step + kept[a, 1]) * step if left > np.float32(0.0) else low
                     rivals[i] = other
                     one[0] = a

@@ -104,7 +104,7 @@ def bounded_lane(
     n_vectors = (n_groups + lanes - 1) // lanes
     stride = n_vectors * lanes
     batch = batch_size(lanes)
-    rows, asked = np.empty(room + SCAN + 4, np.int32), np.empty(SCAN + 4, np.float32)
+    rows, asked = np.empty(room + SCAN + 16, np.int32), np.empty(SCAN + 4, np.float32)
     y = np.empty((room + 4) * size, np.float32)
     own, mines = np.zeros(room + 4, np.int32), np.empty(room, np.int32)
     squares, own_sq = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)

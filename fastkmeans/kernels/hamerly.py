@@ -189,7 +189,7 @@ def neighbor_lane(
     of = shift.dtype.type
     points = VECTORS * lanes
     padded = (k + lanes - 1) // lanes * lanes
-    rows, order = np.empty(ROOM + SCAN, np.int32), np.empty(ROOM + SCAN, np.int32)
+    rows, order = np.empty(ROOM + SCAN + lanes, np.int32), np.empty(ROOM + SCAN, np.int32)
     tight, slips = np.empty(ROOM + SCAN, np.float32), np.empty(ROOM + SCAN, np.float32)
     squares, own_sq = np.empty(ROOM + SCAN, np.float32), np.empty(ROOM + SCAN, np.float32)
     kept = np.empty(ROOM + SCAN, np.int32)

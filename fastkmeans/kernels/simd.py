@@ -208,6 +208,25 @@ def minimum(b: Any, x: Any, y: Any) -> Any:
     return b.select(b.fcmp_ordered("<", x, y), x, y)
 
 
+def append(b: Any, place: Any, first: Any, chosen: Any) -> Any:
+    """Write first + i (int32) for every lane i that is `chosen`, one after the other; returns how many, an int64.
+
+    Without a branch, which would be foretold badly: up to as many values as there are lanes are written.
+    """
+    w = chosen.type.count
+    itype = vector(I32, w)
+    if w == 16 and "avx512f" in cpu_features():
+        numbers = b.add(splat(b, b.trunc(first, I32), w), ir.Constant(itype, list(range(w))))
+        packed = call(b, "llvm.x86.avx512.mask.compress.v16i32", itype, [numbers, const(itype, 0), chosen])
+        store(b, packed, place)
+        return b.zext(call(b, "llvm.ctpop.i16", ir.IntType(16), [b.bitcast(chosen, ir.IntType(16))]), I64)
+    count = int_(0)
+    for lane in range(w):
+        b.store(b.add(b.trunc(first, I32), ir.Constant(I32, lane)), at(b, place, count))
+        count = b.add(count, b.zext(b.extract_element(chosen, ir.Constant(I32, lane)), I64))
+    return count
+
+
 def shuffle(b: Any, x: Any, y: Any, lanes_: list[int]) -> Any:
     return b.shuffle_vector(x, y, ir.Constant(vector(I32, len(lanes_)), lanes_))
 
