@@ -59,8 +59,9 @@ class Assigner:
     Where a dense pass can leave bounds behind, those of the scouts and those that bounded passes begin with come from
     one, and none are left while a few rows show that exact bounds would leave more than OPEN of the groups open;
     elsewhere the first bounded pass takes them, and costs more than a dense one.  Bounds wear out: they are left anew
-    when a bounded pass takes longer than all since they were left, that pass included, took on average; and given up if
-    that average exceeds a dense pass.  None are begun with that the passes left could not pay for.
+    when a bounded pass takes longer than all since they were left, that pass included, took on average, with groups
+    formed anew; and given up if that average exceeds a dense pass.  None are begun with that the passes left could not
+    pay for.
 
     Plain loops are always dense: small data, and CPUs without vectors.  So are compressed rows, which a bounded pass
     could not read one by one for less.
@@ -188,6 +189,8 @@ class Assigner:
 
         if self.bounds is not None:
             assert isinstance(self.bounds, GroupBounds)
+            if len(self.cycle) > 1:  # bounds were worn out: centers that lay near together may do so no more
+                self.bounds.regroup(centers)
             return self.bounds
         waits = self.dense_seconds < (SHORT if self.passes + 1 < WAIT else TINY)
         left = self.max_passes - self.passes - 1  # after a trial
