@@ -43,7 +43,8 @@ def coded_candidates_lane(
     n_masks = (n_groups * len(width) + WORD - 1) // WORD
     products, limits = np.zeros(VISIT, np.float32), np.empty(VISIT, np.float32)
     masks = np.zeros(n_masks * VISIT, np.int64)
-    visited = np.empty(VISIT + 1, np.int64)
+    some, visited = np.empty(VISIT, np.int64), np.empty(VISIT + 1, np.int64)
+    parts, part_words = np.empty(n_masks + 1, np.int64), np.empty(n_masks + 1, np.int64)
     y = np.zeros(padded, np.float32)
     raw, as_they_are = rows_as_they_are(X, y), plain and padded == d
     pair_rows, pair_slots = np.empty(WIDE_ROWS, np.int64), np.empty(WIDE_ROWS, np.int64)
@@ -56,7 +57,7 @@ def coded_candidates_lane(
         n_visited = filter_rows(
             width, kind, start, min(start + VISIT, n), words, n_words, code_groups, n_groups, code_halves, unit, steps,
             code_lows, lengths, rests, origins, nearest_sq, code_scale, code_error, length_error, code_residual,
-            code_largest, products, limits, masks, n_masks, visited,
+            code_largest, products, limits, masks, n_masks, some, visited,
         )  # fmt: skip
         count[1] += n_visited
         n_pairs = 0
@@ -71,8 +72,12 @@ def coded_candidates_lane(
                     y[j] = of(X[np.uint64(i), j]) * pack_scale - shift[j]
             near = np.float32(nearest_sq[i] * square0 * square1)
             limit = near * above + off * np.sqrt(near) + least
+            n_parts = 0
             for u in range(n_masks):
-                mask = masks[visited[v] * n_masks + u]
+                part_words[n_parts], parts[n_parts] = u, masks[u * VISIT + visited[v]]
+                n_parts += parts[n_parts] != 0
+            for e in range(n_parts):
+                u, mask = part_words[e], parts[e]
                 while mask != 0:
                     q = u * WORD + lowest_bit(mask)
                     mask &= mask - 1

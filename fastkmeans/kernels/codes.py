@@ -137,9 +137,9 @@ def encode_lane(
 
 @intrinsic
 def _filter_codes(
-    typingctx, width, kind, words, tile, n_words, groups, n_groups, halves, origins, steps, limits, o0, masks, n_masks
+    typingctx, width, kind, words, tile, n_words, groups, n_groups, halves, origins, steps, limits, o0, masks, pitch
 ):
-    """Which candidates the ROWS rows of a tile may be near: bits of masks (rows * n_masks,) int64 at row o0 OUT.
+    """Which candidates the ROWS rows of a tile may be near: bits of masks [word of candidates][pitch] int64 at o0 OUT.
 
     words, origins: as encode_lane leaves them, tile: number of the tile; groups int32 `[group][word][w]`, halves
     float32: halves of squared norms, infinite for padding; steps, limits float32 at o0: what products of integers are
@@ -157,8 +157,9 @@ def _filter_codes(
         p_tile = simd.at(b, pw, b.mul(first_row, n_words_))
         po, ps, pl = simd.at(b, po, first_row), simd.at(b, ps, args[11]), simd.at(b, pl, args[11])
         group_size = b.mul(n_words_, int_(w))
-        p_bits = b.bitcast(simd.at(b, pm, b.mul(args[11], args[13])), ir.IntType(w).as_pointer())
-        pitch = b.mul(args[13], int_(WORD // w))
+        p_bits = b.bitcast(simd.at(b, pm, args[11]), ir.IntType(w).as_pointer())
+        parts = int_(WORD // w)
+        pitch = b.mul(args[13], parts)
 
         def run(count: int, start: Any, stop: Any) -> None:
             rows = block_rows(w, count)
@@ -167,6 +168,7 @@ def _filter_codes(
                 norms = [simd.load(b, simd.at(b, ph, b.mul(number, int_(w))), vtype) for number in numbers]
                 below = [b.fsub(simd.const(vtype, -0.0), norm) for norm in norms]
                 mine = [simd.at(b, pg, b.mul(number, group_size)) for number in numbers]
+                places = [b.add(b.mul(pitch, b.udiv(number, parts)), b.urem(number, parts)) for number in numbers]
                 for r0 in range(0, ROWS, rows):
                     begin = []
                     for r in range(rows):
@@ -193,7 +195,7 @@ def _filter_codes(
                         for g in range(count):
                             value = simd.fma(b, b.sitofp(features.results[r * count + g], vtype), step, below[g])
                             bits = b.bitcast(b.fcmp_ordered(">=", value, limit), ir.IntType(w))
-                            store = b.store(bits, simd.at(b, p_bits, b.add(b.mul(pitch, int_(r0 + r)), numbers[g])))
+                            store = b.store(bits, simd.at(b, p_bits, b.add(places[g], int_((r0 + r) * (WORD // w)))))
                             store.align = w // 8
                 loop.next([])
 
@@ -211,15 +213,16 @@ def _filter_codes(
 @kernel
 def filter_rows(
     width, kind, start, stop, words, n_words, groups, n_groups, candidate_halves, unit, steps, halves, lengths, rests,
-    origins, nearest_sq, scale_sq, error, length_error, residual, largest, products, limits, masks, n_masks, visited,
+    origins, nearest_sq, scale_sq, error, length_error, residual, largest, products, limits, masks, n_masks, some,
+    visited,
 ):  # fmt: skip
     """The rows start..stop that may come nearer to a candidate; returns how many there are.
 
     start: a multiple of ROWS; words ... origins: codes of rows and candidates, residual, largest: largest residual and
     norm of a candidate; nearest_sq (n,) float64, scale_sq (2,): the scale of what is encoded, twice; error: as in
     lloyd.margin, of what is encoded; length_error: how far it may be from where it should be, in lengths IN;
-    products, limits (rows,) float32 scratch; masks (rows * n_masks,) int64: bits of each row, visited (rows,) int64:
-    numbers from `start` OUT.
+    products, limits (rows,) float32, some (rows,) int64 scratch; masks (n_masks * len(some),) int64: bits of each row,
+    visited (rows,) int64: numbers from `start` OUT.
     """
     rows = stop - start
     of = np.float32
@@ -246,15 +249,17 @@ def filter_rows(
     for t in range((rows + ROWS - 1) // ROWS):
         _filter_codes(
             width, kind, words, start // ROWS + t, n_words, groups, n_groups, candidate_halves, origins, products,
-            limits, t * ROWS, masks, n_masks,
+            limits, t * ROWS, masks, len(some),
         )  # fmt: skip
+    pitch = np.uint64(len(some))
+    some[:rows] = masks[:rows]
+    for u in range(np.uint64(1), np.uint64(n_masks)):
+        for r in range(np.uint64(rows)):
+            some[r] |= masks[u * pitch + r]
     found = 0
     for r in range(rows):
-        some = np.int64(0)
-        for u in range(n_masks):
-            some |= masks[r * n_masks + u]
         visited[found] = r
-        found += some != 0
+        found += some[r] != 0
     return found
 
 

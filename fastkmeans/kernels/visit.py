@@ -48,9 +48,12 @@ def decide(
 ):  # fmt: skip
     """Record the pairs whose canonical distance is the smaller one."""
     pair_distances(X, rows, slots, n_pairs, candidates, terms, sums)
+    at, room = count[0], entry_rows.shape[0]
     for p in range(n_pairs):
-        if sums[p] < nearest_sq[rows[p]]:
-            record(offset + rows[p], first_slot + slots[p], sums[p], entry_rows, entry_slots, entry_values, count)
+        if at < room:  # without another branch: nobody foresees which are nearer
+            entry_rows[at], entry_slots[at], entry_values[at] = offset + rows[p], first_slot + slots[p], sums[p]
+        at += sums[p] < nearest_sq[rows[p]]
+    count[0] = at
 
 
 @kernel
