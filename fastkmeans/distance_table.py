@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, new_counter
+from .kernels import canonical, parallel_seeding, simd
 from .kernels import distance_table as kernels
-from .kernels import parallel_seeding, simd
 from .packed import Frame
 from .passes import ahead
 
@@ -166,10 +166,10 @@ class DistanceTable:
         """Let nearest_sq and labels know of the seeds chosen since: the last of `seeds`."""
         m, scale = len(self.pending), self.packing.frame.scale
         first = len(seeds) - m
-        columns = np.array(self.pending, np.int64)
+        columns, grouped = np.array(self.pending, np.int64), canonical.group_centers(seeds[first:])
         for lo, hi, rows in self.data.ranges(16.0 * self.data.d):
             shared = (
-                rows, new_counter(), self.values[lo:hi], columns, seeds[first:], first, scale, scale,
+                rows, new_counter(), self.values[lo:hi], columns, seeds[first:], grouped, first, scale, scale,
                 *self.packing.bounds, nearest_sq[lo:hi], labels[lo:hi],
             )  # fmt: skip
             threads.share(

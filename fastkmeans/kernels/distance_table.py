@@ -15,11 +15,11 @@ from numba.extending import intrinsic, overload
 
 from . import simd
 from .candidates import pair_distances
-from .canonical import LINE, WIDE, WIDE_ROWS
+from .canonical import GROUP, LINE, WIDE, WIDE_ROWS
 from .fast_gains import pack_flat
 from .jit import kernel
 from .simd import F32, Loop, fetch_add, fetch_value, int_
-from .transpose import TOGETHER, row_values, transposes
+from .transpose import TOGETHER, own_values, transposes
 
 CHAINS = 12  # sums that are added to in turn: rows of a step of the kernel times groups of centers
 BLOCK = 24  # rows that are packed at a time, a multiple of CHAINS
@@ -184,19 +184,23 @@ def _within(value, relative, a, floor):
 
 @kernel
 def table_settle_lane(
-    X, counter, table, columns, seeds, first_label, square0, square1, relative, a, floor, nearest_sq, labels
+    X, counter, table, columns, seeds, grouped, first_label, square0, square1, relative, a, floor, nearest_sq, labels
 ):  # fmt: skip
     """Take seeds into account whose fast distances are in the table.
 
-    X (n, d) any dtype, table (n, M) float32, columns (m,) int64: of the seeds, seeds (m, d) float64, first_label:
-    number of the first of them, square0, square1: the packing scale, twice; relative, a, floor: bounds of the table's
-    values IN; counter (1,) int64, nearest_sq (n,) float64, labels (n,) int32 INOUT.
+    X (n, d) any dtype, table (n, M) float32, columns (m,) int64: of the seeds, seeds (m, d) float64, grouped: these as
+    canonical.group_centers leaves them, first_label: number of the first, square0, square1: the packing scale, twice;
+    relative, a, floor: bounds of the table's values IN; counter (1,) int64, nearest_sq (n,) float64, labels (n,) int32
+    INOUT.
     """
     n = table.shape[0]
     m = columns.shape[0]
     rows, slots = np.full(WIDE_ROWS, -1), np.empty(WIDE_ROWS, np.int64)
     terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
-    by_seed, some, counts = transposes(X), np.empty((m, TOGETHER), np.int64), np.zeros(m, np.int64)
+    # of every group of seeds, rows that wait until there are so many, and as many to be fetched meanwhile
+    by_group, n_groups = transposes(X), (m + GROUP - 1) // GROUP
+    waiting, lanes = np.zeros((n_groups, 2 * TOGETHER), np.int64), np.zeros((n_groups, 2 * TOGETHER), np.int64)
+    counts = np.zeros(n_groups, np.int64)
     while True:
         start = fetch_add(counter, VISIT)
         if start >= n:
@@ -211,28 +215,33 @@ def table_settle_lane(
             if smallest <= limit:
                 # farther than this, a seed is farther than the one with the smallest value
                 limit = min(limit, _within(_within(np.float64(smallest), relative, a, floor), relative, a, floor))
-                for j in range(0, X.shape[1], LINE):
-                    fetch_value(X, i, j)
+                if not by_group:
+                    for j in range(0, X.shape[1], LINE):
+                        fetch_value(X, i, j)
                 for e in range(m):
                     if table[i, columns[e]] <= limit:
-                        if by_seed:
-                            some[e, counts[e]] = i
-                            counts[e] += 1
-                            if counts[e] == TOGETHER:
-                                _settle_one(X, some[e], TOGETHER, seeds[e], first_label + e, values, nearest_sq, labels)
-                                counts[e] = 0
+                        if by_group:
+                            g = e // GROUP
+                            waiting[g, counts[g]], lanes[g, counts[g]] = i, e % GROUP
+                            counts[g] += 1
+                            if counts[g] == 2 * TOGETHER:
+                                _settle_group(
+                                    X, waiting, lanes, g, TOGETHER, grouped, first_label, values, nearest_sq, labels
+                                )  # fmt: skip
+                                counts[g] = TOGETHER
                             continue
                         rows[found], slots[found] = i, e
                         found += 1
                         if found == WIDE_ROWS:
                             _settle(X, rows, slots, found, seeds, first_label, terms, values, nearest_sq, labels)
                             found = 0
-        if not by_seed:
+        if not by_group:
             _settle(X, rows, slots, found, seeds, first_label, terms, values, nearest_sq, labels)
-    for e in range(m):
-        if counts[e] > 0:
-            some[e, counts[e] :] = some[e, 0]
-            _settle_one(X, some[e], counts[e], seeds[e], first_label + e, values, nearest_sq, labels)
+    for g in range(n_groups):
+        while counts[g] > 0:
+            found = min(counts[g], TOGETHER)
+            _settle_group(X, waiting, lanes, g, found, grouped, first_label, values, nearest_sq, labels)
+            counts[g] -= found
 
 
 @kernel
@@ -251,8 +260,10 @@ def _settle(X, rows, slots, found, seeds, first_label, terms, values, nearest_sq
 
 
 @kernel
-def _settle_one(X, rows, found, seed, label, values, nearest_sq, labels):
-    """Decide pairs of TOGETHER rows, of which so many are wanted, and one seed by the canonical value."""
-    row_values(X, rows, seed, 0, values, 0)
+def _settle_group(X, waiting, lanes, group, found, grouped, first_label, values, nearest_sq, labels):
+    """Decide the first pairs that wait, of TOGETHER so many, by the canonical value; the others come forward."""
+    own_values(X, waiting[group], grouped, group, lanes[group], values)
     for p in range(found):
-        _keep(rows[p], values[p], label, nearest_sq, labels)
+        _keep(waiting[group, p], values[p], first_label + group * GROUP + lanes[group, p], nearest_sq, labels)
+    for p in range(TOGETHER):
+        waiting[group, p], lanes[group, p] = waiting[group, TOGETHER + p], lanes[group, TOGETHER + p]

@@ -140,12 +140,13 @@ def table_gains_parallel(n, counter, table, column, weights, weight_unit, near, 
 
 @kernel(parallel=True)
 def table_settle_parallel(
-    n, X, counter, table, columns, seeds, first_label, square0, square1, relative, a, floor, nearest_sq, labels
+    n, X, counter, table, columns, seeds, grouped, first_label, square0, square1, relative, a, floor, nearest_sq, labels
 ):  # fmt: skip
     for _ in prange(n):
         table_settle_lane(
-            X, counter, table, columns, seeds, first_label, square0, square1, relative, a, floor, nearest_sq, labels
-        )
+            X, counter, table, columns, seeds, grouped, first_label, square0, square1, relative, a, floor, nearest_sq,
+            labels,
+        )  # fmt: skip
 
 
 @kernel(parallel=True)
