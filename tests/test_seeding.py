@@ -376,6 +376,27 @@ def test_several_steps_from_one_table(monkeypatch):
     assert found.rows_read < 60 * len(X)  # once for every other step, and once to settle these
 
 
+@pytest.mark.parametrize("d", [33, 768])
+@pytest.mark.parametrize("n_rows", [41, 1000])
+def test_a_table_settles_more_seeds_than_a_vector_holds(d, n_rows):
+    """Whatever number of rows waits at the end; the first of equal seeds keeps a row."""
+    X = np.random.default_rng(0).integers(-3, 4, size=(n_rows, d)).astype(np.float32)
+    X[n_rows // 2 :] = X[: n_rows - n_rows // 2]
+    source, chosen = prepared(X), np.array([0, n_rows // 2, *range(2, 19)])
+    seeds = X[chosen].astype(np.float64)
+    single = packed.Frame(source, seeds[:1], True, plain=True)
+    apart = oracle.canonical(X, X[chosen])
+    nearest, labels = apart[:, 0].copy(), np.zeros(n_rows, np.int32)
+    table = distance_table.DistanceTable(
+        source, distance_table.Packing.of(source, single), WIDTH, 1, seeds[1:], nearest
+    )  # fmt: skip
+    for column in range(len(chosen) - 1):
+        table.choose(column)
+    table.settle(seeds, nearest, labels)
+    np.testing.assert_array_equal(nearest, apart.min(axis=1))
+    np.testing.assert_array_equal(labels, apart.argmin(axis=1))
+
+
 def test_two_steps_in_one_visit():
     X = np.random.default_rng(0).normal(size=(2000, 6)).astype(np.float32)
     source, words = prepared(X), stream(1)
