@@ -326,17 +326,20 @@ def test_a_reader_that_goes_away_costs_no_file(tmp_path, xclara_path):
 class Terminal:
     """A pair of ends of a terminal: a stream to write to, and what was written."""
 
+    MARK = "<end>"
+
     def __init__(self):
         self._ours, theirs = pty.openpty()
         self.stream = open(theirs, "w", encoding="utf-8")
 
     def written(self):
+        """All of it, up to a mark that is written last: the kernel hands on what was written in its own time."""
+        self.stream.write(self.MARK)
         self.stream.flush()
-        os.set_blocking(self._ours, False)
-        try:
-            return os.read(self._ours, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        text = ""
+        while not text.endswith(self.MARK):
+            text += os.read(self._ours, 1 << 16).decode()
+        return text.removesuffix(self.MARK)
 
     def close(self):
         self.stream.close()
