@@ -274,7 +274,7 @@ class GroupBounds(NearBounds):
         self.lower = np.empty(data.n * self.n_groups + 16, np.float32)
         self.drift = np.zeros(self.stride, np.float32)
         self.between = np.full(k * self.stride, np.inf, np.float32)
-        # how far a center, and any of a group, can have moved since those were taken; the median of `half`
+        # how far a center, and any of a group, can have moved since those were taken; the mean of `half`
         self.stale, self.stale_groups, self.typical = np.full(k, np.inf), np.full(self.n_groups, np.inf), 0.0
 
     def _group(self, order: NDArray[np.int32]) -> None:
@@ -379,9 +379,6 @@ class GroupBounds(NearBounds):
 
 class NeighborBounds(NearBounds):
     """All distances between centers, and no bounds but the two per row: few features, many centers."""
-
-    def __init__(self, data: Data, centers: NDArray[Any], spread: int = 1) -> None:
-        super().__init__(data, centers, spread)
 
     def _pack(self, centers: NDArray[Any]) -> NDArray[np.float64]:
         k, d = centers.shape

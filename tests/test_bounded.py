@@ -240,9 +240,8 @@ def test_bounds_hold_over_many_passes(d, kind):
     assert shares[-1] < 0.5 * shares[0]
 
 
-def test_bounds_hold_between_centers_nearly_as_near(monkeypatch):
+def test_bounds_hold_between_centers_nearly_as_near():
     """A row's values for two centers differ less than the numbers of the centers, which lie in their lowest bits."""
-    monkeypatch.setattr(bounded, "MOST_RIVALS", drake.MOST)
     rng = np.random.default_rng(8)
     C = np.concatenate([rng.normal(size=(100, 5)), 9.0 + rng.normal(size=(27, 5))]).astype(np.float32)
     pairs = np.array([(a, b) for a in range(100) for b in range(a)])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from . import simd
 from .canonical import GROUP
@@ -129,7 +129,7 @@ def own_distances(typingctx, width, y, s, size, centers, own, squares, distances
     return types.void(width, y, i8, i8, centers, own, squares, distances), codegen
 
 
-@kernel
+@register_jitable
 def batch_size(lanes):
     """Rows that meet a block at a time: enough sums to keep the multipliers busy; what fills the last batch is lost."""
     return 8 if lanes == 16 else 6 if lanes == 8 else 4
@@ -152,7 +152,7 @@ def meet_block(typingctx, width, y, size, slots, p0, c, block, h, d, best, secon
         pb, p2, pw, pt = (simd.data(context, b, t[i], args[i]) for i in (9, 10, 11, 13))
         pt = simd.at(b, pt, args[14])
         d_ = args[8]
-        n_rows, n_vectors = {16: 8, 8: 6, 4: 4}[w], BLOCK // w
+        n_rows, n_vectors = batch_size(w), BLOCK // w
         cells = [(r, g) for r in range(n_rows) for g in range(n_vectors)]
         rows = []
         for r in range(n_rows):

@@ -35,6 +35,13 @@ def fetch_row(row, address, stride):
 
 
 @kernel
+def fetch_rows(rows, lo, hi, address, stride):
+    """Ask for rows[lo:hi]: see fetch_row."""
+    for q in range(lo, hi):
+        fetch_row(rows[q], address, stride)
+
+
+@kernel
 def difference_error(length, error):
     """What a squared distance as computed by differences in float32 can be off by; four float32.
 
@@ -188,8 +195,7 @@ def moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, rows, coun
     before = count
     for i in range(lo, whole, lanes):
         count += _move_vector(width, labels, i, moves, fastest, upper, least, rows, count)
-    for q in range(before, count):
-        fetch_row(rows[q], address, stride)
+    fetch_rows(rows, before, count, address, stride)
     for i in range(np.uint64(whole), np.uint64(hi)):
         a = np.uint64(labels[i])
         u = (upper[i] + moves[a, 0]) * np.float32(WIDER)

@@ -24,7 +24,7 @@ from .bounds import (
     SCAN,
     SLACK,
     difference_error,
-    fetch_row,
+    fetch_rows,
     lower_bound,
     packing_error,
     packing_slip,
@@ -310,10 +310,8 @@ def runner_up_lane(
                 found = _unsettled(width, gaps, rests, rivals, lost, n_tables, labels, i, pairs, n_pairs, rows, count)
                 n_pairs += found & 0xFFFFFFFF
                 count += found >> 32
-            for q in range(pairs_before, n_pairs):
-                fetch_row(pairs[q], ahead, stride)
-            for q in range(before, count):
-                fetch_row(rows[q], ahead, stride)
+            fetch_rows(pairs, pairs_before, n_pairs, ahead, stride)
+            fetch_rows(rows, before, count, ahead, stride)
             for i in range(np.uint64(whole), np.uint64(hi)):
                 a = np.uint64(labels[i])
                 if not (rests[i] > lost[1, a]):
