@@ -94,45 +94,71 @@ def tile_norms(width, y, y0, d, norms, o0):
     _tile_norms(width, y, y0, d, norms, o0)
 
 
+def _columns(b: Any, w: int, first: Any, stride: Any) -> list[Any]:
+    """Four vectors of w values: features of w rows that lie `stride` apart, by instructions that take no table."""
+    quad = simd.vector(F32, 4)
+
+    def quads(r: int) -> Any:
+        """Rows r, r + 4, r + 8, ... side by side."""
+        parts = [simd.load(b, simd.at(b, first, b.mul(stride, int_(i))), quad) for i in range(r, w, 4)]
+        while len(parts) > 1:
+            joined = list(range(2 * parts[0].type.count))
+            parts = [simd.shuffle(b, parts[i], parts[i + 1], joined) for i in range(0, len(parts), 2)]
+        return parts[0]
+
+    def mix(x: Any, y: Any, pattern: list[int]) -> Any:
+        """The same two-source shuffle within every 4 lanes; sources are numbered 0-3 and 4-7."""
+        lanes = [4 * q + s if s < 4 else w + 4 * q + s - 4 for q in range(w // 4) for s in pattern]
+        return simd.shuffle(b, x, y, lanes)
+
+    a, c, e, g = (quads(r) for r in range(4))
+    low_ac, low_eg = mix(a, c, [0, 4, 1, 5]), mix(e, g, [0, 4, 1, 5])
+    high_ac, high_eg = mix(a, c, [2, 6, 3, 7]), mix(e, g, [2, 6, 3, 7])
+    halves = ([0, 1, 4, 5], [2, 3, 6, 7])
+    return [mix(*pair, half) for pair in ((low_ac, low_eg), (high_ac, high_eg)) for half in halves]
+
+
 @intrinsic
 def transpose_columns(typingctx, width, rows, r0, stride, panel, p0):
     """w rows of 4 features, `stride` apart from r0 on, into 4 vectors of the panel, PANEL * w apart from p0 on."""
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
-        quad = simd.vector(F32, 4)
         pr, pp = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 4))
-        first = simd.at(b, pr, args[2])
-
-        def quads(r: int) -> Any:
-            """Rows r, r + 4, r + 8, ... side by side."""
-            parts = [simd.load(b, simd.at(b, first, b.mul(args[3], int_(i))), quad) for i in range(r, w, 4)]
-            while len(parts) > 1:
-                joined = list(range(2 * parts[0].type.count))
-                parts = [simd.shuffle(b, parts[i], parts[i + 1], joined) for i in range(0, len(parts), 2)]
-            return parts[0]
-
-        def mix(x: Any, y: Any, pattern: list[int]) -> Any:
-            """The same two-source shuffle within every 4 lanes; sources are numbered 0-3 and 4-7."""
-            lanes = [4 * q + s if s < 4 else w + 4 * q + s - 4 for q in range(w // 4) for s in pattern]
-            return simd.shuffle(b, x, y, lanes)
-
-        a, c, e, g = (quads(r) for r in range(4))
-        low_ac, low_eg = mix(a, c, [0, 4, 1, 5]), mix(e, g, [0, 4, 1, 5])
-        high_ac, high_eg = mix(a, c, [2, 6, 3, 7]), mix(e, g, [2, 6, 3, 7])
-        columns = [
-            mix(low_ac, low_eg, [0, 1, 4, 5]),
-            mix(low_ac, low_eg, [2, 3, 6, 7]),
-            mix(high_ac, high_eg, [0, 1, 4, 5]),
-            mix(high_ac, high_eg, [2, 3, 6, 7]),
-        ]
         out = simd.at(b, pp, args[5])
-        for j, column in enumerate(columns):
+        for j, column in enumerate(_columns(b, w, simd.at(b, pr, args[2]), args[3])):
             simd.store(b, column, simd.at(b, out, j * PANEL * w))
         return context.get_dummy_value()
 
     i8 = types.int64
     return types.void(width, rows, i8, i8, panel, i8), codegen
+
+
+@intrinsic
+def _transpose_panel(typingctx, width, rows, r0, d, scale, shift, panel, p0):
+    """PANEL * w rows of d float32 values from r0 on into the panel at p0, times scale less shift (float32).
+
+    Up to 3 values behind the last row are read.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        pr, ps, pp = (simd.data(context, b, signature.args[i], args[i]) for i in (1, 5, 6))
+        first, out, d_ = simd.at(b, pr, args[2]), simd.at(b, pp, args[7]), args[3]
+        factor = simd.splat(b, args[4], w)
+        with Loop(b, int_(0), d_, int_(4), []) as features:
+            here = simd.at(b, out, b.mul(features.i, int_(PANEL * w)))
+            shifts = [simd.splat(b, b.load(simd.at(b, simd.at(b, ps, features.i), j)), w) for j in range(4)]
+            for v in range(PANEL):
+                start = simd.at(b, simd.at(b, first, b.mul(d_, int_(v * w))), features.i)
+                for j, column in enumerate(_columns(b, w, start, d_)):
+                    packed = b.fsub(b.fmul(column, factor), shifts[j])
+                    simd.store(b, packed, simd.at(b, here, (j * PANEL + v) * w))
+            features.next([])
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, rows, i8, i8, types.float32, shift, panel, i8), codegen
 
 
 @kernel
@@ -152,13 +178,25 @@ def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels):
             rows[place + e] = of(flat[start + e]) * scale - tiled_shift[e]
     for e in range(n, n_panels * points * d):
         rows[e] = np.float32(0.0)
-    size = panel_size(lanes, d)
+    size, nothing = panel_size(lanes, d), np.zeros(d + 3, np.float32)
     for t in range(n_panels):
-        for j in range(0, d, 4):
-            for v in range(PANEL):
-                transpose_columns(
-                    width, rows, (t * points + v * lanes) * d + j, d, panels, t * size + (j * PANEL + v) * lanes
-                )
+        _transpose_panel(width, rows, t * points * d, d, np.float32(1.0), nothing, panels, t * size)
+
+
+@kernel
+def _pack_strip_single(width, X, lo, hi, scale, tiled_shift, rows, panels):
+    """float32 in C order, computed in float32: transposed as it lies, but for the end, where nothing lies behind."""
+    d = X.shape[1]
+    flat = X.reshape(-1)
+    points = PANEL * len(width)
+    size = panel_size(len(width), d)
+    for t in range((hi - lo + points - 1) // points):
+        first = lo + t * points
+        if first + points < X.shape[0]:
+            _transpose_panel(width, flat, first * d, d, scale, tiled_shift, panels, t * size)
+        else:
+            last = min(first + points, hi)
+            _pack_strip_contiguous(width, X, first, last, scale, tiled_shift, rows, panels[t * size :])
 
 
 @kernel
@@ -191,7 +229,11 @@ def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
 @overload(pack_strip, jit_options={"nogil": True, "error_model": "numpy"})
 def _pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
     """Chosen by the layout in the array's type."""
-    if X.layout == "C":
+    if X.layout == "C" and X.dtype == types.float32 and tiled_shift.dtype == types.float32:
+
+        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):
+            _pack_strip_single(width, X, lo, hi, scale, tiled_shift, rows, panels)
+    elif X.layout == "C":
 
         def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):
             _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels)
