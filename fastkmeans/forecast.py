@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import Data
-from .distance_table import Packing, fast_distances
+from .distance_table import Packing, fast_distances, vector_for
 from .kernels import seeding as draws
 
 ROWS = 1024  # of a sample (measured: with half of them every fourth table was a step short)
@@ -63,24 +63,25 @@ class Sample:
             return accepted[:most]
         data = self.data
         proposed = data.points.take(proposals)
-        table = np.full((len(self.rows), len(proposals)), np.inf, np.float32)
-        found = np.empty((len(self.rows), -(-len(accepted) // self.width) * self.width), np.float32)
-        fast_distances(packing, self.width, self.n_lanes, self.rows, proposed[accepted], found)
-        table[:, accepted] = found[:, : len(accepted)]
-        near = nearest_sq[self.numbers] * packing.frame.scale * packing.frame.scale
+        table = np.empty((len(self.rows), -(-len(accepted) // self.width) * self.width), np.float32)
+        fast_distances(packing, self.width, self.n_lanes, self.rows, proposed[accepted], table)
+        near = (nearest_sq[self.numbers] * packing.frame.scale * packing.frame.scale).astype(np.float32)
         weights = data.weights[self.numbers].astype(np.float64) if data.weighted else np.ones(len(near))
         state, taken, places = state.copy(), np.empty(n_candidates, np.int64), np.arange(len(proposals))
         own, labels = nearest_sq[proposals], np.zeros(len(proposals), np.int32)
-        wanted: list[int] = []
+        column, wanted = np.cumsum(flags) - 1, np.zeros(len(proposals), bool)  # of the table, of those accepted
         for _ in range(min(n_steps, most // n_candidates)):
             if draws.collect(places, inside, own, *scale, n_candidates, state, taken) < n_candidates:
                 break
-            wanted += taken.tolist()
-            gains = weights @ np.maximum(near[:, None] - table[:, taken], 0.0)
-            winner = int(taken[gains.argmax()])
-            near = np.minimum(near, table[:, winner])
+            wanted[taken] = True
+            found = table[:, column[taken]]
+            best = int((weights @ np.maximum(near[:, None] - found, np.float32(0.0))).argmax())
+            np.minimum(near, found[:, best], out=near)
+            winner = int(taken[best])
             draws.bring_nearer(proposed, places, proposed[winner], np.int32(0), own, labels)
         # what a vector holds besides costs nothing, and serves where the forecast is wrong
-        room = min(most, -(-len(wanted) // self.width) * self.width)
-        others = np.setdiff1d(accepted, wanted)[: room - len(wanted)]
-        return np.sort(np.concatenate([np.array(wanted, np.int64), others]))
+        count = int(wanted.sum())
+        width = vector_for(count, self.width)
+        room = min(most, -(-count // width) * width) - count
+        wanted[accepted[~wanted[accepted]][:room]] = True
+        return np.flatnonzero(wanted)

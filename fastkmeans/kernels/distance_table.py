@@ -21,7 +21,7 @@ from .jit import kernel
 from .simd import F32, Loop, fetch_add, fetch_value, int_
 from .transpose import TOGETHER, own_values, transposes
 
-CHAINS = 12  # sums that are added to in turn: rows of a step of the kernel times groups of centers
+CHAINS = 12  # rows of a step of the kernel, with one group of centers: two at a time fall out of the first cache
 BLOCK = 24  # rows that are packed at a time, a multiple of CHAINS
 UNROLLED = 4  # features of a round of the kernel
 LINE_BYTES = 64  # of a cache line, or less
@@ -47,50 +47,41 @@ def _tabulate(typingctx, width, flat, at, packed, as_they_are, d, centers, n_gro
         d_, n_groups_ = args[5], args[7]
         pitch = b.mul(n_groups_, lanes)
 
-        def run(count: int, start: Any, stop: Any) -> None:
-            together = CHAINS // count if w == 16 else CHAINS // count // 2  # AVX2 has half the registers
-            rows_, steps = int_(together), int_(BLOCK // together)
-            with Loop(b, start, stop, int_(count), []) as groups:
-                numbers = [b.add(groups.i, int_(g)) for g in range(count)]
-                mine = [simd.at(b, pc, b.mul(number, b.mul(d_, lanes))) for number in numbers]
-                # only the first groups have anything to fetch; the others ask for one line again and again
-                step = b.select(b.icmp_signed("==", groups.i, int_(0)), b.sdiv(args[10], steps), int_(0))
-                with Loop(b, int_(0), int_(BLOCK), rows_, []) as tiles:
-                    each = [b.add(tiles.i, int_(r)) for r in range(together)]
-                    first = simd.at(b, py, b.mul(d_, tiles.i))
-                    rows = [simd.at(b, first, b.mul(d_, int_(r))) for r in range(together)]
-                    following = b.add(args[9], b.mul(b.mul(b.udiv(tiles.i, rows_), d_), step))
+        together = CHAINS if "avx512f" in simd.cpu_features() else CHAINS // 2  # AVX2 has half the registers
+        rows_, steps = int_(together), int_(BLOCK // together)
+        with Loop(b, int_(0), n_groups_, int_(1), []) as groups:
+            mine = simd.at(b, pc, b.mul(groups.i, b.mul(d_, lanes)))
+            # only the first group has anything to fetch; the others ask for one line again and again
+            step = b.select(b.icmp_signed("==", groups.i, int_(0)), b.sdiv(args[10], steps), int_(0))
+            with Loop(b, int_(0), int_(BLOCK), rows_, []) as tiles:
+                first = simd.at(b, py, b.mul(d_, tiles.i))
+                rows = [simd.at(b, first, b.mul(d_, int_(r))) for r in range(together)]
+                following = b.add(args[9], b.mul(b.mul(b.udiv(tiles.i, rows_), d_), step))
 
-                    def add(j: Any, sums: list[Any]) -> list[Any]:
-                        values = [simd.load(b, simd.at(b, center, b.mul(j, lanes)), vtype) for center in mine]
-                        acc = []
-                        for r, row in enumerate(rows):
-                            x = simd.splat(b, b.load(simd.at(b, row, j)), w)
-                            for g, c in enumerate(values):
-                                difference = b.fsub(c, x)  # in this order x is read by the subtraction
-                                acc.append(simd.fma(b, difference, difference, sums[r * count + g]))
-                        return acc
+                def add(j: Any, sums: list[Any]) -> list[Any]:
+                    c = simd.load(b, simd.at(b, mine, b.mul(j, lanes)), vtype)
+                    acc = []
+                    for row, total in zip(rows, sums, strict=True):
+                        difference = b.fsub(c, simd.splat(b, b.load(simd.at(b, row, j)), w))  # the subtraction reads x
+                        acc.append(simd.fma(b, difference, difference, total))
+                    return acc
 
-                    whole = b.and_(d_, int_(-UNROLLED))
-                    with Loop(b, int_(0), whole, int_(UNROLLED), [zero] * (together * count)) as features:
-                        line = b.add(following, b.mul(features.i, step))
-                        for e in range(-(-together * UNROLLED * 4 // LINE_BYTES)):
-                            simd.prefetch(b, b.add(line, int_(e * LINE_BYTES)))
-                        acc = features.values
-                        for e in range(UNROLLED):
-                            acc = add(b.add(features.i, int_(e)), acc)
-                        features.next(acc)
-                    with Loop(b, whole, d_, int_(1), features.results) as features:
-                        features.next(add(features.i, features.values))
-                    for e, total in enumerate(features.results):
-                        place = b.add(b.mul(pitch, each[e // count]), b.mul(numbers[e % count], lanes))
-                        simd.store(b, total, simd.at(b, pt, place))
-                    tiles.next([])
-                groups.next([])
-
-        even = b.and_(n_groups_, int_(-2))
-        run(2, int_(0), even)
-        run(1, even, n_groups_)
+                whole = b.and_(d_, int_(-UNROLLED))
+                with Loop(b, int_(0), whole, int_(UNROLLED), [zero] * together) as features:
+                    line = b.add(following, b.mul(features.i, step))
+                    for e in range(-(-together * UNROLLED * 4 // LINE_BYTES)):
+                        simd.prefetch(b, b.add(line, int_(e * LINE_BYTES)))
+                    acc = features.values
+                    for e in range(UNROLLED):
+                        acc = add(b.add(features.i, int_(e)), acc)
+                    features.next(acc)
+                with Loop(b, whole, d_, int_(1), features.results) as features:
+                    features.next(add(features.i, features.values))
+                for r, total in enumerate(features.results):
+                    place = b.add(b.mul(pitch, b.add(tiles.i, int_(r))), b.mul(groups.i, lanes))
+                    simd.store(b, total, simd.at(b, pt, place))
+                tiles.next([])
+            groups.next([])
         return context.get_dummy_value()
 
     i8 = types.int64
