@@ -78,7 +78,7 @@ class Sample:
             best = int((weights @ np.maximum(near[:, None] - found, np.float32(0.0))).argmax())
             np.minimum(near, found[:, best], out=near)
             winner = int(taken[best])
-            draws.bring_nearer(proposed, places, proposed[winner], np.int32(0), own, labels)
+            draws.bring_nearer(proposed, places, proposed[winner : winner + 1], 0, own, labels)
         # what a vector holds besides costs nothing, and serves where the forecast is wrong
         count = int(wanted.sum())
         width = vector_for(count, self.width)

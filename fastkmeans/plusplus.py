@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import threads
-from .data import Data, new_counter
+from . import panel_gains, threads
+from .data import Data, filled, new_counter
 from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
 from .forecast import Sample
@@ -31,6 +31,7 @@ from .kernels import codes, distance_table, fast_gains, parallel_seeding, simd
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
 from .packed import is_small
+from .panel_gains import PanelGains
 from .passes import ahead
 from .potentials import Frozen, different, doubtful
 from .visits import Lists, Visits
@@ -43,6 +44,7 @@ TABLES: bool | None = None  # whether steps that list nothing go by tables; None
 MOST_TOGETHER = 12  # candidates of a step, at most, where two steps are evaluated in one visit
 STALE = 4  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
+LISTED_SHARE = 0.3  # of the rows are read by lists: they cost no less than a table
 GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
 GROWTH_SEEN = 2.5  # the same, at most times what the last visit met
 
@@ -73,8 +75,7 @@ class Seeding:
         self.nearest_sq = np.full(data.n, np.inf)
         if data.weighted:
             self.nearest_sq[data.weights == 0] = 0.0  # never drawn, never looked at
-        # NumPy asks for large pages where 4 MiB are not known to be zeros: 3 ms of a million rows
-        self.labels = np.full(max(data.n, 1 << 20) if data.n > 1 << 19 else data.n, 0, np.int32)[: data.n]
+        self.labels = filled(data.n, 0, np.int32)
         self.chosen = np.empty(n_clusters, np.int64)
         self.seeds = np.empty((n_clusters, data.d))
         self.state = np.zeros(4, np.int64)
@@ -97,18 +98,22 @@ class Seeding:
         self.frozen_at = 0  # rows that were chosen then
         self.redo_until, self.growth = 0, GROWTH  # steps before this one had no room for lists; by what was met
         self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet
-        self.by_rows = not self.plain and data.d < fast_gains.FEW
+        few = not self.plain and data.d < fast_gains.FEW and data.points.sparse is None
         self.table: DistanceTable | None = None
         self.sample: Sample | None = None
         # of a table, where one serves and there is room: few features are read faster than a table of them
-        self.columns = 0 if self.plain or self.by_rows or data.lean else columns_for(data, self.width)
+        self.columns = 0 if self.plain or few or data.lean else columns_for(data, self.width)
         if TABLES is not None:
             self.columns = -(-2 * n_candidates // self.width) * self.width if TABLES and not self.plain else 0
         elif self.columns < 2 * n_candidates:
             self.columns = 0  # it would save no reading of X
         self._forget()
         self._choose(first)
-        if self.by_rows and self.visits.packing.exact:
+        self.panels: PanelGains | None = None
+        if few:  # by the first seed, values are packed
+            packing = self.visits.packing
+            self.panels = PanelGains(data, packing, self.width, self.n_lanes, self.nearest_sq, self.labels)
+        if self.panels is not None and self.panels.packing.exact:
             self.settle()
         else:
             self._settle_exactly()
@@ -128,8 +133,8 @@ class Seeding:
             n = int(self.state[draws.CHOSEN])
             if self.proposed is None:
                 self.proposed = self.data.points.take(self.rows)
-            for t in range(n - self.unsettled, n):
-                draws.bring_nearer(self.proposed, self.rows, self.seeds[t], np.int32(t), self.nearest_sq, self.labels)
+            first = n - self.unsettled
+            draws.bring_nearer(self.proposed, self.rows, self.seeds[first:n], first, self.nearest_sq, self.labels)
         flags = np.empty(len(self.rows), np.uint8)
         draws.accepted(self.rows, self.inside, self.nearest_sq, *self.frozen.scale, flags)
         return flags
@@ -207,7 +212,7 @@ class Seeding:
         many = min(self.visits.most, self.L * max(2, steps))
         together = min(many, (self.k - t) * self.L, room_for)
         # a list for one step alone costs more than it saves
-        direct = t < self.direct_until or together < min(2, self.k - t) * self.L
+        direct = t < self.direct_until or together < min(2, self.k - t) * self.L or self._one_table_serves(t)
         if DIRECT is not None and t >= self.redo_until and self.L <= self.visits.most:
             direct, together = DIRECT, max(together, self.L)
         if direct and self.columns:
@@ -238,9 +243,16 @@ class Seeding:
         )  # fmt: skip
         n = int(self.state[draws.CHOSEN])
         self.seeds[t:n] = self.data.points.take(self.chosen[t:n])
+        if self.panels is not None:
+            self.panels.forget()
         if self.state[draws.MISSED] < draws.MISSES:
             self._drop(int(self.state[draws.CURSOR]))
             self.state[draws.CURSOR] = 0
+
+    def _one_table_serves(self, t: int) -> bool:
+        """Whether one reading of X is enough for all steps that are left, and lists would take one as well."""
+        all_read = self.visits.codes is None and self.visits.share > LISTED_SHARE
+        return all_read and (self.k - t) * self.L <= self.columns
 
     def _choose(self, row: int) -> None:
         """Choose a row; `settle` takes it into account."""
@@ -278,7 +290,7 @@ class Seeding:
 
         Two more than a step takes: some are refused once that step is done.
         """
-        return self.L + 2 if self.by_rows and self.L <= MOST_TOGETHER and t + 1 < self.k else 0
+        return self.L + 2 if self.panels is not None and self.L <= MOST_TOGETHER and t + 1 < self.k else 0
 
     def _steps_of_table(self) -> None:
         """Steps from one table of distances, until its candidates run out or the potentials are to be frozen anew."""
@@ -408,45 +420,51 @@ class Seeding:
         The last n_second candidates are of the step after the next: for each of the others in turn, what they gain
         once that one is chosen comes behind the gains of those.
         """
-        data = self.data
+        data, w, n = self.data, self.width, int(self.state[draws.CHOSEN])
+        if self.panels is not None:
+            return self._estimate_panels(self.panels, candidates, n_second)
         self.rows_read += data.n
-        M, w, n = len(candidates), self.width, int(self.state[draws.CHOSEN])
-        L = M - n_second
+        L = len(candidates)
         n_groups = -(-(L + 1) // w)
         weight_unit = self._weight_unit()
         packing = self.visits.packing
-        gains = np.zeros((self.n_lanes, 1 + L * (1 + n_second) if self.by_rows else n_groups * w))
+        gains = np.zeros((self.n_lanes, n_groups * w))
         first = n - max(1, self.unsettled)
-        n_seeds = 2 if self.by_rows else 1
-        packed = np.full((n_seeds + M if self.by_rows else n_groups * w, data.d), np.nan, np.float32)
+        packed = np.full((n_groups * w, data.d), np.nan, np.float32)
         packed[: self.unsettled] = packing.pack(self.seeds[n - self.unsettled : n])
-        packed[n_seeds : n_seeds + M] = packing.pack(candidates)
-        if self.by_rows:
-            centers: tuple[Any, ...] = (packed.reshape(-1), L, n_second)
-            kernel_pair = (parallel_seeding.panel_gains_parallel, fast_gains.panel_gains_lane)
-        else:
-            centers = (by_groups(packed, w), n_groups)
-            kernel_pair = (parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane)
+        packed[1 : L + 1] = packing.pack(candidates)
         scale = packing.frame.scale
-        for lo, hi, rows in data.ranges(2.0 * data.d * (M + 1)):
+        for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
             shared = (
-                simd.lanes(w), *((packing.exact,) if self.by_rows else ()), rows, data.weights_of(lo, hi),
-                new_counter(), self.nearest_sq[lo:hi], self.labels[lo:hi], self.seeds[first:n], np.int32(first),
-                packing.scale, packing.tiled_shift, scale, scale, *packing.bounds, weight_unit, *centers,
-                *ahead(rows, 3 * w if self.by_rows else 6),
+                simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi], self.labels[lo:hi],
+                self.seeds[first:n], np.int32(first), packing.scale, packing.tiled_shift, scale, scale, *packing.bounds,
+                weight_unit, by_groups(packed, w), n_groups, *ahead(rows, 6),
             )  # fmt: skip
-            threads.share(self.n_lanes, *kernel_pair, shared, (gains,))
+            threads.share(
+                self.n_lanes, parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane, shared, (gains,)
+            )
         self.unsettled = 0
-        sums = gains.sum(axis=0)
-        if L == 0:
+        totals = gains.sum(axis=0)[1 : L + 1]
+        return totals, self._gain_errors(packing, totals, weight_unit, fast_gains.BLOCK_ROWS) if L else totals
+
+    def _estimate_panels(
+        self, panels: PanelGains, candidates: NDArray[np.float64], n_second: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`_estimate` of rows of few features, which settles nothing unless there are no candidates."""
+        n, L = int(self.state[draws.CHOSEN]), len(candidates) - n_second
+        weight_unit = self._weight_unit()
+        settling = len(candidates) == 0
+        if not settling and self.unsettled > panel_gains.MOST_UNSETTLED:
+            self.settle()
+        self.rows_read += self.data.n
+        sums = panels.sums(self.seeds[:n], n - self.unsettled, candidates, n_second, weight_unit, settling)
+        if settling:
+            self.unsettled = 0
             return sums[:0], sums[:0]
-        if not self.by_rows:
-            totals = sums[1 : L + 1]
-            return totals, self._gain_errors(packing, totals, weight_unit, fast_gains.BLOCK_ROWS)
         # of what is left, before and after each step
         totals = np.concatenate([sums[0] - sums[1 : L + 1], np.repeat(sums[1 : L + 1], n_second) - sums[L + 1 :]])
         summed = np.full(len(totals), 2.0 * sums[0])
-        return totals, self._gain_errors(packing, summed, weight_unit, fast_gains.VISIT // w)
+        return totals, self._gain_errors(panels.packing, summed, weight_unit, fast_gains.VISIT // self.width)
 
     def _weight_unit(self) -> float:
         """A power of two that brings weights below one."""

@@ -193,14 +193,14 @@ MUTATIONS = {
         "label > labels[i]",
         "test_seeding.py::test_labels_and_distances_of_the_seeds[True-True-cube lattice]",
     ),
-    "the last of equal seeds keeps a vector of rows": Mutation(
-        "kernels/fast_gains.py",
-        'nearer = b.fcmp_ordered("<", value, packed)',
-        'nearer = b.fcmp_ordered("<=", value, packed)',
+    "give a row in doubt to the last seed": Mutation(
+        "kernels/panel_gains.py",
+        "other = b.select(farther, numbers[v], simd.const(btype, DOUBT))",
+        "other = b.select(farther, numbers[v], own)",
         "test_seeding.py::test_labels_and_distances_of_the_seeds[True-False-cube lattice]",
     ),
     "pass by the rows of a panel": Mutation(
-        "kernels/fast_gains.py",
+        "kernels/panel_gains.py",
         "return np.float32(1.0 + 3.0 * relative + 1e-6), ",
         "return np.float32(0.5), ",
         "test_seeding.py::test_labels_and_distances_of_the_seeds[False-None-uniform32]",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fastkmeans import KMeans, brief, data, distance_table, packed, plusplus, seeding, threads, visits
 from fastkmeans.draws import Stream
-from fastkmeans.kernels import fast_gains, mapped, simd, visit
+from fastkmeans.kernels import fast_gains, mapped, panel_gains, simd, visit
 from fastkmeans.kernels import seeding as draws
 from fastkmeans.points import as_points, as_weights
 
@@ -454,6 +454,38 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
         assert errors.max() <= 1e-3 * max(
             float(sum(W * before)) * unit, 1e-30
         )  # a bound that says nothing would do too
+
+
+@hypothesis.settings(max_examples=100)
+@hypothesis.given(clouds(), st.lists(st.integers(1, 2), min_size=1, max_size=8))
+def test_panels_know_the_nearest_unsettled_seed_or_that_they_do_not(cloud, steps):
+    """A fast distance is within its bound, what it decides is right, and what it does not is decided in the end."""
+    X, weights, rng = cloud
+    X = np.ascontiguousarray(X[:, : fast_gains.FEW - 1])
+    source = prepared(X, weights)
+    counted = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
+    chosen = rng.choice(counted, 1 + sum(steps[: panel_gains.MOST_UNSETTLED // 2]))
+    with simd.force_lanes(WIDTH):
+        found = plusplus.Seeding(source, 40, 4, stream(0), chosen[0])
+    found.settle()
+    panels, t, unit = found.panels, 1, found._weight_unit()
+    for step in steps:
+        if t < len(chosen):
+            fresh = chosen[t : t + step]
+            found.seeds[t : t + len(fresh)] = X[fresh]
+            t += len(fresh)
+        panels.sums(found.seeds[:t], 1, X[:3].astype(np.float64), 1, unit, False)
+    to_all = oracle.canonical(X, X[chosen[:t]])[counted]
+    nearest, true = panels.nearest[counted].astype(int), to_all.min(axis=1) * panels.packing.frame.scale**2
+    relative, root, floor = panels.packing.bounds
+    error = 2.1 * relative * true + 2.1 * root * np.sqrt(true) + 1.1 * root**2 + floor + 2.0**-126
+    assert (np.abs(panels.near[counted] - true) <= error).all()
+    told = nearest != panel_gains.DOUBT
+    np.testing.assert_array_equal(nearest[told], to_all.argmin(axis=1)[told])
+    panels.sums(found.seeds[:t], 1, X[:0].astype(np.float64), 0, unit, True)
+    np.testing.assert_array_equal(found.nearest_sq[counted], to_all.min(axis=1))
+    np.testing.assert_array_equal(found.labels[counted], to_all.argmin(axis=1))
+    assert (panels.nearest == panel_gains.KNOWN).all()
 
 
 def test_lean_seeding_keeps_nothing_of_the_rows():

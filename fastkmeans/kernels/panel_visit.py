@@ -14,12 +14,24 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
-from .fast_gains import panel_bounds, panel_distances, panel_limits, several
 from .jit import kernel
 from .micro import PANEL
 from .pack import STRIP, pack_strip, panel_size
-from .simd import I64, Loop, fetch_add, lowest_bit
+from .panel_gains import panel_bounds, panel_distances, several
+from .simd import F32, F64, I64, Loop, fetch_add, lowest_bit
 from .visit import VISIT, record
+
+
+def _limits(b: Any, w: int, nearest_sq: Any, squares: list[Any], above: Any, least: Any) -> list[Any]:
+    """Beyond which fast value a center is no nearer to each of a panel's rows than what is there, float64."""
+    limits = []
+    for v in range(PANEL):
+        value = simd.load(b, simd.at(b, nearest_sq, v * w), simd.vector(F64, w))
+        for factor in squares:
+            value = b.fmul(value, simd.splat(b, factor, w))
+        present = b.fptrunc(value, simd.vector(F32, w))
+        limits.append(simd.fma(b, present, simd.splat(b, above, w), simd.splat(b, least, w)))
+    return limits
 
 
 @intrinsic
@@ -29,7 +41,7 @@ def _panel_within(
 ):  # fmt: skip
     """Which rows of the panel at p0 each center may be nearer to: masks (n_centers,) int64 OUT, a bit for each row.
 
-    The rest as in fast_gains._add_panel_gains.
+    The rest as in panel_gains._add_panel_gains.
     """
 
     def codegen(context, b, signature, args):
@@ -37,7 +49,7 @@ def _panel_within(
         t = signature.args
         pp, pc, pn, pm = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 12))
         d_, panel = args[3], simd.at(b, pp, args[2])
-        _, limits = panel_limits(b, w, simd.at(b, pn, args[7]), list(args[8:10]), args[10], args[11])
+        limits = _limits(b, w, simd.at(b, pn, args[7]), list(args[8:10]), args[10], args[11])
         # what follows is asked for first
         with Loop(b, ir.Constant(I64, 0), d_, ir.Constant(I64, 1), []) as features:
             address = b.add(args[13], b.mul(features.i, args[14]))

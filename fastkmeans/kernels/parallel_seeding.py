@@ -9,10 +9,11 @@ from .candidates import spacing_lane
 from .coded_visit import coded_candidates_lane
 from .codes import encode_lane
 from .distance_table import table_gains_lane, table_settle_lane, tabulate_lane
-from .fast_gains import fast_gains_lane, panel_gains_lane
+from .fast_gains import fast_gains_lane
 from .gains import gains_lane, nearer_lane
 from .jit import kernel
 from .mapped import map_lane
+from .panel_gains import panel_gains_lane
 from .panel_visit import panel_candidates_lane
 from .philox import sample_lane
 from .seeding import freeze_lane
@@ -116,13 +117,14 @@ def fast_gains_parallel(
 
 @kernel(parallel=True)
 def panel_gains_parallel(
-    n, width, exact, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
-    relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums,
+    n, width, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table, label,
+    pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums,
 ):  # fmt: skip
     for lane in prange(n):
         panel_gains_lane(
-            width, exact, X, weights, counter, nearest_sq, labels, seeds, label, pack_scale, shift, square0, square1,
-            relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums[lane],
+            width, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table, label,
+            pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_first, n_second, ahead,
+            step, sums[lane],
         )  # fmt: skip
 
 

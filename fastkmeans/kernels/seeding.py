@@ -185,23 +185,25 @@ def propose(words, running, frozen_sq, weights, scale0, scale1, rows, inside):
 
 
 @kernel
-def bring_nearer(X, rows, seed, label, nearest_sq, labels):
-    """Take a seed into account for some rows: X (m, d) float64, rows (m,) int64, seed (d,) float64 IN."""
+def bring_nearer(X, rows, seeds, first_label, nearest_sq, labels):
+    """Take seeds into account for some rows: X (m, d) float64, rows (m,) int64, seeds (t, d) float64 IN."""
     m, d = X.shape
     values = np.empty(4)
-    for p in range(0, m, 4):  # four chains of additions side by side hide each other's latency
-        q, r, s = min(p + 1, m - 1), min(p + 2, m - 1), min(p + 3, m - 1)
-        v, w, x, y = 0.0, 0.0, 0.0, 0.0
-        for j in range(d):
-            v += (X[p, j] - seed[j]) * (X[p, j] - seed[j])
-            w += (X[q, j] - seed[j]) * (X[q, j] - seed[j])
-            x += (X[r, j] - seed[j]) * (X[r, j] - seed[j])
-            y += (X[s, j] - seed[j]) * (X[s, j] - seed[j])
-        values[0], values[1], values[2], values[3] = v, w, x, y
-        for e in range(min(4, m - p)):
-            i = rows[p + e]
-            if values[e] < nearest_sq[i]:
-                nearest_sq[i], labels[i] = values[e], label
+    for t in range(seeds.shape[0]):
+        seed = seeds[t]
+        for p in range(0, m, 4):  # four chains of additions side by side hide each other's latency
+            q, r, s = min(p + 1, m - 1), min(p + 2, m - 1), min(p + 3, m - 1)
+            v, w, x, y = 0.0, 0.0, 0.0, 0.0
+            for j in range(d):
+                v += (X[p, j] - seed[j]) * (X[p, j] - seed[j])
+                w += (X[q, j] - seed[j]) * (X[q, j] - seed[j])
+                x += (X[r, j] - seed[j]) * (X[r, j] - seed[j])
+                y += (X[s, j] - seed[j]) * (X[s, j] - seed[j])
+            values[0], values[1], values[2], values[3] = v, w, x, y
+            for e in range(min(4, m - p)):
+                i = rows[p + e]
+                if values[e] < nearest_sq[i]:
+                    nearest_sq[i], labels[i] = values[e], np.int32(first_label + t)
 
 
 @kernel

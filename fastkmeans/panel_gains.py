@@ -1,0 +1,95 @@
+"""Visits of rows of few features while k-means++ lists nothing: what candidates of two steps leave of the potential."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import threads
+from .data import Data, filled, new_counter
+from .distance_table import Packing
+from .kernels import panel_gains as kernels
+from .kernels import parallel_seeding, simd
+from .passes import ahead
+
+MOST_UNSETTLED = kernels.MOST_UNSETTLED
+
+
+class PanelGains:
+    """Float32 distances of all rows to the nearest seed, and sums of what candidates leave of them.
+
+    Parameters
+    ----------
+    data : Data
+    packing : Packing
+    width, n_lanes : int
+    nearest_sq : ndarray of float64, shape (n,)
+        Canonical squared distances to the nearest seed that is settled.
+    labels : ndarray of int32, shape (n,)
+        Which that is.
+    """
+
+    def __init__(
+        self, data: Data, packing: Packing, width: int, n_lanes: int, nearest_sq: NDArray[np.float64],
+        labels: NDArray[np.int32],
+    ) -> None:  # fmt: skip
+        self.data, self.packing, self.width, self.n_lanes = data, packing, width, n_lanes
+        self.nearest_sq, self.labels = nearest_sq, labels
+        self.near = filled(data.n, np.inf, np.float32)
+        self.nearest = np.zeros(data.n, np.uint8)
+        self.known = 0  # seeds that `near` knows of; 0 means none, and what is settled is to be looked up
+
+    def sums(
+        self, seeds: NDArray[np.float64], n_settled: int, candidates: NDArray[np.float64], n_second: int,
+        weight_unit: float, settling: bool,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """The potential; what each candidate leaves of it; what each of the second step leaves after each of the first.
+
+        Parameters
+        ----------
+        seeds : ndarray of float64, shape (t, d)
+            All there are: two at most since the last visit, and `MOST_UNSETTLED` that are not settled.
+        n_settled : int
+            The first of them that nearest_sq and labels know of.
+        candidates : ndarray of float64, shape (M, d)
+        n_second : int
+            The last so many of them are of the second step.
+        weight_unit : float
+            A power of two to scale weights by.
+        settling : bool
+            Whether nearest_sq and labels know of all seeds afterwards.
+        """
+        data, packing, d = self.data, self.packing, self.data.d
+        scale, n_first = packing.frame.scale, len(candidates) - n_second
+        if self.known == 0:
+            self._look_up(n_settled)
+        fresh, unsettled = seeds[self.known :], seeds[n_settled:]
+        centers = np.full((2 + len(candidates), d), np.nan, np.float32)
+        centers[: len(fresh)] = packing.pack(fresh)
+        centers[2:] = packing.pack(candidates)
+        table = np.zeros((d, kernels.TABLE), np.float32)
+        table[:, : len(unsettled)] = packing.pack(unsettled).T
+        out = np.zeros((self.n_lanes, 1 + n_first * (1 + n_second)))
+        for lo, hi, rows in data.ranges(2.0 * d * (len(candidates) + 1)):
+            shared = (
+                simd.lanes(self.width), packing.exact, settling, rows, data.weights_of(lo, hi), new_counter(),
+                self.near[lo:hi], self.nearest[lo:hi], self.known - n_settled + 1, self.nearest_sq[lo:hi],
+                self.labels[lo:hi], unsettled, table, n_settled, packing.scale, packing.tiled_shift, scale, scale,
+                *packing.bounds, weight_unit, centers.reshape(-1), n_first, n_second, *ahead(rows, 3 * self.width),
+            )  # fmt: skip
+            threads.share(
+                self.n_lanes, parallel_seeding.panel_gains_parallel, kernels.panel_gains_lane, shared, (out,)
+            )  # fmt: skip
+        self.known = len(seeds)
+        return out.sum(axis=0)
+
+    def _look_up(self, n_settled: int) -> None:
+        self.known, scale = n_settled, self.packing.frame.scale
+        if n_settled:
+            self.near[:] = self.nearest_sq * scale * scale
+        elif self.data.weighted:
+            self.near[self.data.weights == 0] = 0.0
+
+    def forget(self) -> None:
+        """Others have settled seeds."""
+        self.known = 0
