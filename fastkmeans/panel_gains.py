@@ -12,7 +12,7 @@ from .kernels import panel_gains as kernels
 from .kernels import parallel_seeding, simd
 from .passes import ahead
 
-MOST_UNSETTLED = kernels.MOST_UNSETTLED
+FRESH = 2  # seeds that a visit takes into account, at most
 
 
 class PanelGains:
@@ -48,7 +48,7 @@ class PanelGains:
         Parameters
         ----------
         seeds : ndarray of float64, shape (t, d)
-            All there are: two at most since the last visit, and `MOST_UNSETTLED` that are not settled.
+            All there are: FRESH at most since the last visit, and kernels.MOST_UNSETTLED that are not settled.
         n_settled : int
             The first of them that nearest_sq and labels know of.
         candidates : ndarray of float64, shape (M, d)
@@ -64,9 +64,9 @@ class PanelGains:
         if self.known == 0:
             self._look_up(n_settled)
         fresh, unsettled = seeds[self.known :], seeds[n_settled:]
-        centers = np.full((2 + len(candidates), d), np.nan, np.float32)
+        centers = np.full((FRESH + len(candidates), d), np.nan, np.float32)
         centers[: len(fresh)] = packing.pack(fresh)
-        centers[2:] = packing.pack(candidates)
+        centers[FRESH:] = packing.pack(candidates)
         table = np.zeros((d, kernels.TABLE), np.float32)
         table[:, : len(unsettled)] = packing.pack(unsettled).T
         out = np.zeros((self.n_lanes, 1 + n_first * (1 + n_second)))
@@ -82,6 +82,11 @@ class PanelGains:
             )  # fmt: skip
         self.known = len(seeds)
         return out.sum(axis=0)
+
+    @staticmethod
+    def is_full(n_unsettled: int) -> bool:
+        """Whether there is no room for what may be chosen after one more visit: all is to be settled first."""
+        return n_unsettled + FRESH > kernels.MOST_UNSETTLED
 
     def _look_up(self, n_settled: int) -> None:
         self.known, scale = n_settled, self.packing.frame.scale

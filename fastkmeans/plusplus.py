@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import panel_gains, threads
+from . import threads
 from .data import Data, filled, new_counter
 from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
@@ -454,7 +454,7 @@ class Seeding:
         n, L = int(self.state[draws.CHOSEN]), len(candidates) - n_second
         weight_unit = self._weight_unit()
         settling = len(candidates) == 0
-        if not settling and self.unsettled > panel_gains.MOST_UNSETTLED:
+        if not settling and panels.is_full(self.unsettled):
             self.settle()
         self.rows_read += self.data.n
         sums = panels.sums(self.seeds[:n], n - self.unsettled, candidates, n_second, weight_unit, settling)

@@ -464,7 +464,7 @@ def test_panels_know_the_nearest_unsettled_seed_or_that_they_do_not(cloud, steps
     X = np.ascontiguousarray(X[:, : fast_gains.FEW - 1])
     source = prepared(X, weights)
     counted = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
-    chosen = rng.choice(counted, 1 + sum(steps[: panel_gains.MOST_UNSETTLED // 2]))
+    chosen = rng.choice(counted, 1 + sum(steps))
     with simd.force_lanes(WIDTH):
         found = plusplus.Seeding(source, 40, 4, stream(0), chosen[0])
     found.settle()
@@ -486,6 +486,20 @@ def test_panels_know_the_nearest_unsettled_seed_or_that_they_do_not(cloud, steps
     np.testing.assert_array_equal(found.nearest_sq[counted], to_all.min(axis=1))
     np.testing.assert_array_equal(found.labels[counted], to_all.argmin(axis=1))
     assert (panels.nearest == panel_gains.KNOWN).all()
+
+
+def test_more_seeds_stay_unsettled_than_panels_know_apart(monkeypatch):
+    """Where clusters lie far apart hardly a proposal is refused, and nothing is frozen anew for long."""
+    monkeypatch.setattr(plusplus, "DIRECT", True)
+    rng = np.random.default_rng(8)
+    X = np.repeat(rng.normal(size=(400, 3)) * 1e6, 2, axis=0) + rng.normal(size=(800, 3))
+    unsettled = []
+    choose = plusplus.Seeding._choose
+    monkeypatch.setattr(plusplus.Seeding, "_choose", lambda s, row: (choose(s, row), unsettled.append(s.unsettled)))
+    for dtype in (np.float32, np.float64):
+        for seed in range(2):
+            assert rows_of(X.astype(dtype), 400, seed) == oracle.kmeans_plusplus(X.astype(dtype), None, 400, seed)
+    assert max(unsettled) == panel_gains.MOST_UNSETTLED
 
 
 def test_lean_seeding_keeps_nothing_of_the_rows():

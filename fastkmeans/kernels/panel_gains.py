@@ -24,8 +24,7 @@ from .pack import STRIP, pack_strip, panel_size
 from .simd import F32, F64, I32, I64, Loop, fetch_add, int_, lowest_bit
 
 KNOWN, DOUBT = 0, 255  # which seed is nearest: one that is settled; or float32 cannot tell
-MOST_UNSETTLED = 15  # seeds, which count from 1: a feature of theirs all fits into a vector of TABLE float32
-TABLE = 16
+MOST_UNSETTLED = TABLE = 16  # seeds, which count from 1: a feature of theirs all fits into a vector of float32
 I8 = ir.IntType(8)
 
 
