@@ -192,7 +192,7 @@ def _pack_strip_single(width, X, lo, hi, scale, tiled_shift, rows, panels):
     size = panel_size(len(width), d)
     for t in range((hi - lo + points - 1) // points):
         first = lo + t * points
-        if first + points < X.shape[0]:
+        if first + points <= hi and first + points < X.shape[0]:
             _transpose_panel(width, flat, first * d, d, scale, tiled_shift, panels, t * size)
         else:
             last = min(first + points, hi)
