@@ -20,9 +20,10 @@ from .canonical import WIDE, WIDE_ROWS
 from .fast_gains import VISIT, settle_pairs
 from .jit import kernel
 from .micro import PANEL
-from .pack import STRIP, pack_strip, panel_size
+from .pack import pack_strip, panel_size
 from .simd import F32, F64, I32, I64, Loop, fetch_add, int_, lowest_bit
 
+STRIP, AHEAD = 3, 5  # panels packed at a time, and those between one that is met and one that is fetched (measured)
 KNOWN, DOUBT = 0, 255  # which seed is nearest: one that is settled; or float32 cannot tell
 MOST_UNSETTLED = TABLE = 16  # seeds, which count from 1: a feature of theirs all fits into a vector of float32
 I8 = ir.IntType(8)
@@ -288,7 +289,7 @@ def panel_gains_lane(
             pack_strip(width, X, i, last, pack_scale, shift, rows, panels)
             for t in range((last - i + points - 1) // points):
                 at = i + t * points
-                following = ahead + (at + STRIP * points) * X.strides[0]
+                following = ahead + (at + AHEAD * points) * X.strides[0]
                 values_of, numbers_of, place = near, nearest, at
                 whole = at + points <= n
                 if not whole:
