@@ -35,9 +35,10 @@ class PanelGains:
     ) -> None:  # fmt: skip
         self.data, self.packing, self.width, self.n_lanes = data, packing, width, n_lanes
         self.nearest_sq, self.labels = nearest_sq, labels
-        self.near = filled(data.n, np.inf, np.float32)
-        self.nearest = np.zeros(data.n, np.uint8)
-        self.known = 0  # seeds that `near` knows of; 0 means none, and what is settled is to be looked up
+        self.near: NDArray[np.float32]
+        self.nearest: NDArray[np.uint8]
+        self.known: int  # seeds that `near` knows of; 0 means none, and what is settled is to be looked up
+        self.forget()
 
     def sums(
         self, seeds: NDArray[np.float64], n_settled: int, candidates: NDArray[np.float64], n_second: int,
@@ -89,12 +90,15 @@ class PanelGains:
         return n_unsettled + FRESH > kernels.MOST_UNSETTLED
 
     def _look_up(self, n_settled: int) -> None:
-        self.known, scale = n_settled, self.packing.frame.scale
+        data, scale = self.data, self.packing.frame.scale
+        self.known = n_settled
+        self.near, self.nearest = filled(data.n, np.inf, np.float32), np.zeros(data.n, np.uint8)
         if n_settled:
             self.near[:] = self.nearest_sq * scale * scale
-        elif self.data.weighted:
-            self.near[self.data.weights == 0] = 0.0
+        elif data.weighted:
+            self.near[data.weights == 0] = 0.0
 
     def forget(self) -> None:
-        """Others have settled seeds."""
+        """Others have settled seeds, or are about to: what is kept for every row is looked up when next asked for."""
         self.known = 0
+        self.near, self.nearest = np.empty(0, np.float32), np.empty(0, np.uint8)

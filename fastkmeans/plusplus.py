@@ -269,6 +269,8 @@ class Seeding:
             n = int(self.state[draws.CHOSEN])
             self.table.settle(self.seeds[:n], self.nearest_sq, self.labels)
             self.unsettled = 0
+            if self.panels is not None:
+                self.panels.forget()
         elif self.unsettled and self.plain:
             self._settle_exactly()
         elif self.unsettled:
@@ -415,10 +417,10 @@ class Seeding:
     def _estimate(
         self, candidates: NDArray[np.float64], n_second: int = 0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Settle, and estimate the gains of candidates, with bounds of the error, in some unit.
+        """Take new seeds into account, and estimate the gains of candidates, with bounds of the error, in some unit.
 
-        The last n_second candidates are of the step after the next: for each of the others in turn, what they gain
-        once that one is chosen comes behind the gains of those.
+        The last n_second candidates, which there are of few features alone, are of the step after the next: for each
+        of the others in turn, what they gain once that one is chosen comes behind the gains of those.
         """
         data, w, n = self.data, self.width, int(self.state[draws.CHOSEN])
         if self.panels is not None:

@@ -57,9 +57,6 @@ class SparseSeeding(Seeding):
         most = int(np.diff(sparse.indptr).max())
         return (8 * most + 64 + 2 * self.data.d.bit_length()) * 2.0**-53, (8 * most + 64) * 2.0**-1074
 
-    def _most_following(self, t: int) -> int:
-        return 0  # every step by itself
-
     def _estimate(
         self, candidates: NDArray[np.float64], n_second: int = 0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

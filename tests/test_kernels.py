@@ -5,6 +5,9 @@ must not read holds NaN, which would show in the result. The fast values are com
 FMAs worked out in exact float64 arithmetic, for every lane width, block shape and orientation.
 """
 
+import ctypes
+import mmap
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -446,7 +449,7 @@ def test_pack_strip(dtype, order):
             X = stored(STRIP * points + 9, d, dtype, order)
             scale, shift, expected = frame(X, is_single(dtype))
             size = panel_size(width, d)
-            for lo, hi, tiled in ((0, STRIP * points, -(-256 // d)), (9, 9 + points + 7, 1), (3, 4, 3)):
+            for lo, hi, tiled in ((0, STRIP * points, -(-256 // d)), (9, 9 + points + 7, 1 + -(-3 // d)), (3, 4, 5)):
                 rows, panels = Guarded(STRIP * points * d + 4), Guarded(STRIP * size)
                 run_pack_strip(
                     simd.lanes(width), X, lo, hi, scale, np.tile(shift, tiled),
@@ -465,6 +468,25 @@ def test_pack_strip(dtype, order):
                 norms.check()
                 squares = (packed[:points].astype(np.float64) ** 2).sum(axis=1)
                 np.testing.assert_allclose(norms.zone, squares, rtol=(d + 1) * ULP)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects a page by a call of Linux")
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_pack_strip_reads_nothing_behind_the_rows(d):
+    """Rows may end where a page does, and the next one may not be read: a mistake here ends the process."""
+    width, page = WIDTHS[-1], mmap.PAGESIZE
+    points = PANEL * width
+    memory = mmap.mmap(-1, 2 * page)
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(begin + page), ctypes.c_size_t(page), 0) == 0
+    for n in range(points, points + 5):
+        X = np.frombuffer(memory, np.float32, n * d, page - 4 * n * d).reshape(n, d)
+        X[:] = np.arange(n * d).reshape(n, d)
+        rows, panels = np.empty(STRIP * points * d + 4, np.float32), np.empty(STRIP * panel_size(width, d), np.float32)
+        run_pack_strip(simd.lanes(width), X, 0, n, np.float32(1.0), np.zeros(64 * d, np.float32), rows, panels)
+        for first in range(0, n, points):
+            panel = panels[first // points * panel_size(width, d) :][: d * points].reshape(d, points)
+            np.testing.assert_array_equal(panel.T[: n - first], X[first : first + points])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

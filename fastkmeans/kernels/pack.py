@@ -185,14 +185,14 @@ def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels):
 
 @kernel
 def _pack_strip_single(width, X, lo, hi, scale, tiled_shift, rows, panels):
-    """float32 in C order, computed in float32: transposed as it lies, but for the end, where nothing lies behind."""
+    """float32 in C order, computed in float32: transposed as it lies, but for the end, behind which nothing is read."""
     d = X.shape[1]
     flat = X.reshape(-1)
     points = PANEL * len(width)
     size = panel_size(len(width), d)
     for t in range((hi - lo + points - 1) // points):
         first = lo + t * points
-        if first + points <= hi and first + points < X.shape[0]:
+        if first + points <= hi and (X.shape[0] - first - points) * d >= 3:
             _transpose_panel(width, flat, first * d, d, scale, tiled_shift, panels, t * size)
         else:
             last = min(first + points, hi)
@@ -220,8 +220,8 @@ def _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels):
 def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
     """Rows lo..hi (at most STRIP panels of PANEL * w) of X into panels ``[d rounded up to 4][PANEL * w]``.
 
-    X (n, d) any dtype IN, tiled_shift (m * d,) float32 or float64: the shift of every feature, m times over IN,
-    rows float32 scratch of STRIP * PANEL * w * d + 4, panels float32 OUT.
+    X (n, d) any dtype IN, tiled_shift (m * d >= d + 3,) float32 or float64: the shift of every feature, m times over
+    IN, rows float32 scratch of STRIP * PANEL * w * d + 4, panels float32 OUT.
     """
     _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels)
 
