@@ -118,7 +118,7 @@ def _unsettled(typingctx, width, gaps, rests, rivals, lost, n_tables, labels, lo
         lo = args[7]
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
         labels = simd.load(b, simd.at(b, pa, lo), itype)
-        rival = b.load(b.bitcast(simd.at(b, pv, lo), simd.vector(ir.IntType(16), w).as_pointer()), align=2)
+        rival = simd.load(b, simd.at(b, pv, lo), simd.vector(ir.IntType(16), w), align=2)
         rival = b.zext(rival, itype)
         gap, rest = simd.load(b, simd.at(b, pg, lo), vtype), simd.load(b, simd.at(b, po, lo), vtype)
         stride = b.mul(args[5], int_(TABLE))

@@ -21,7 +21,7 @@ from .fast_gains import VISIT, settle_pairs
 from .jit import kernel
 from .micro import PANEL
 from .pack import pack_strip, panel_size
-from .simd import F32, F64, I32, I64, Loop, fetch_add, int_, lowest_bit
+from .simd import F32, F64, I32, I64, Loop, fetch_add, int_
 
 STRIP, AHEAD = 3, 5  # panels packed at a time, and those between one that is met and one that is fetched (measured)
 KNOWN, DOUBT = 0, 255  # which seed is nearest: one that is settled; or float32 cannot tell
@@ -124,7 +124,7 @@ def _add_panel_gains(
 
         counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
         present = [simd.load(b, simd.at(b, at_near, v * w), vtype) for v in range(PANEL)]
-        numbers = [simd.load(b, simd.at(b, at_nearest, v * w), btype) for v in range(PANEL)]
+        numbers = [simd.load(b, simd.at(b, at_nearest, v * w), btype, align=1) for v in range(PANEL)]
         for seed, values in enumerate(distances([center_at(nought), center_at(one)], part_ahead(0, nought))):
             own = simd.splat(b, b.trunc(b.add(args[10], int_(seed)), I8), w)
             for v, s in enumerate(values):
@@ -189,28 +189,30 @@ def _look_up(b: Any, w: int, table: Any, index: Any) -> Any:
 
 @intrinsic
 def _settle_panel(
-    typingctx, width, panels, p0, d, table, nearest, nearest_sq, labels, i0, square0, square1, label, doubts
+    typingctx, width, panels, p0, d, table, nearest, nearest_sq, labels, i0, square0, square1, label
 ):  # fmt: skip
     """Settle the PANEL * w rows of the panel at p0, [d][PANEL * w], which are the rows times the scale, no more.
 
     table [d][TABLE] float32: unsettled seeds packed alike, the first of which has the label; square0, square1: the
-    scale, twice IN; nearest (uint8) of the rows at i0: as _add_panel_gains leaves it, and KNOWN then, nearest_sq
-    (float64), labels (int32) INOUT; doubts (PANEL,) int64: bits of the rows that are left in doubt OUT.
+    scale, twice IN; nearest (uint8) of the rows at i0: as _add_panel_gains leaves it, and KNOWN then or still in DOUBT,
+    nearest_sq (float64), labels (int32) INOUT.  Returns whether any is in doubt: not 0.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
-        vtype, wide, itype = simd.vector(F32, w), simd.vector(F64, w), simd.vector(I32, w)
+        vtype, wide, itype, btype = (simd.vector(element, w) for element in (F32, F64, I32, I8))
         t = signature.args
-        pp, ps, po, pn, pl, pd = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 5, 6, 7, 12))
+        pp, ps, po, pn, pl = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 5, 6, 7))
         d_, panel = args[3], simd.at(b, pp, args[2])
         po, pn, pl = (simd.at(b, pointer, args[8]) for pointer in (po, pn, pl))
+        left = int_(0)
         for v in range(PANEL):
-            number = simd.load(b, simd.at(b, po, v * w), simd.vector(I8, w))
-            simd.store(b, simd.const(number.type, KNOWN), simd.at(b, po, v * w), align=1)
-            doubt = b.icmp_unsigned("==", number, simd.const(number.type, DOUBT))
-            b.store(b.zext(b.bitcast(doubt, ir.IntType(w)), I64), simd.at(b, pd, v))
-            moved = b.and_(b.icmp_unsigned("!=", number, simd.const(number.type, KNOWN)), b.not_(doubt))
+            number = simd.load(b, simd.at(b, po, v * w), btype, align=1)
+            known, unknown = simd.const(btype, KNOWN), simd.const(btype, DOUBT)
+            doubt = b.icmp_unsigned("==", number, unknown)
+            simd.store(b, b.select(doubt, unknown, known), simd.at(b, po, v * w), align=1)
+            left = b.or_(left, b.zext(b.bitcast(doubt, ir.IntType(w)), I64))
+            moved = b.and_(b.icmp_unsigned("!=", number, known), b.not_(doubt))
             with b.if_then(b.icmp_unsigned("!=", b.bitcast(moved, ir.IntType(w)), ir.Constant(ir.IntType(w), 0))):
                 index = b.sub(b.zext(number, itype), simd.const(itype, 1))
                 with Loop(b, int_(0), d_, int_(1), [simd.const(wide, 0.0)]) as features:
@@ -228,12 +230,10 @@ def _settle_panel(
                 simd.store(b, b.select(nearer, b.fmul(b.fmul(value, back), back), before), at_value)
                 new = b.add(index, simd.splat(b, b.trunc(args[11], I32), w))
                 simd.store(b, b.select(nearer, new, old), at_label)
-        return context.get_dummy_value()
+        return left
 
     i8, f8 = types.int64, types.float64
-    return types.void(
-        width, panels, i8, i8, table, nearest, nearest_sq, labels, i8, f8, f8, i8, doubts
-    ), codegen  # fmt: skip
+    return i8(width, panels, i8, i8, table, nearest, nearest_sq, labels, i8, f8, f8, i8), codegen
 
 
 @kernel
@@ -269,7 +269,6 @@ def panel_gains_lane(
     some, totals = np.empty(n_sums * w, np.float32), np.zeros(n_sums * w)
     mins = np.empty(n_first * points, np.float32)
     last_near, last_nearest = np.zeros(points, np.float32), np.zeros(points, np.uint8)
-    doubts = np.empty(PANEL, np.int64)
     pair_rows, slots = np.empty((m + 1) * points, np.int64), np.empty((m + 1) * points, np.int64)
     terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     above, least = panel_bounds(relative, a, floor)
@@ -303,29 +302,20 @@ def panel_gains_lane(
                     near[at:], nearest[at:] = last_near[: n - at], last_nearest[: n - at]
                 if not settling:
                     continue
-                found = 0
+                found, left = 0, 1
                 if exact and whole:
-                    _settle_panel(
-                        width, panels, t * size, d, table, nearest, nearest_sq, labels, at, square0, square1, label,
-                        doubts,
+                    left = _settle_panel(
+                        width, panels, t * size, d, table, nearest, nearest_sq, labels, at, square0, square1, label
                     )  # fmt: skip
-                    for v in range(PANEL):
-                        bits = doubts[v]
-                        while bits != 0:
-                            for q in range(m):
-                                pair_rows[found], slots[found] = at + v * w + lowest_bit(bits), q
-                                found += 1
-                            bits &= bits - 1
-                else:
-                    for row in range(at, min(at + points, n)):
-                        if nearest[row] == DOUBT:
-                            for q in range(m):
-                                pair_rows[found], slots[found] = row, q
-                                found += 1
-                        elif nearest[row] != KNOWN:
-                            pair_rows[found], slots[found] = row, np.int64(nearest[row]) - 1
+                for row in range(at, min(at + points, n) if left != 0 else at):
+                    if nearest[row] == DOUBT:
+                        for q in range(m):
+                            pair_rows[found], slots[found] = row, q
                             found += 1
-                        nearest[row] = KNOWN
+                    elif nearest[row] != KNOWN:
+                        pair_rows[found], slots[found] = row, np.int64(nearest[row]) - 1
+                        found += 1
+                    nearest[row] = KNOWN
                 if found > 0:
                     settle_pairs(X, pair_rows, slots, found, nearest_sq, labels, seeds, label, terms, values)
         for e in range(np.uint64(n_sums * w)):

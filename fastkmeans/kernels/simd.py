@@ -147,10 +147,10 @@ def at(b: Any, pointer: Any, offset: Any) -> Any:
     return b.gep(pointer, [ir.Constant(I64, offset) if isinstance(offset, int) else offset])
 
 
-def load(b: Any, pointer: Any, vtype: ir.Type) -> Any:
+def load(b: Any, pointer: Any, vtype: ir.Type, align: int = 4) -> Any:
     """Unaligned vector load."""
     value = b.load(b.bitcast(pointer, vtype.as_pointer()))
-    value.align = 4
+    value.align = align
     return value
 
 
