@@ -435,12 +435,12 @@ class Seeding:
         packed = np.full((n_groups * w, data.d), np.nan, np.float32)
         packed[: self.unsettled] = packing.pack(self.seeds[n - self.unsettled : n])
         packed[1 : L + 1] = packing.pack(candidates)
-        scale = packing.frame.scale
+        centers, scale = by_groups(packed, w), packing.frame.scale
         for lo, hi, rows in data.ranges(2.0 * data.d * (L + 1)):
             shared = (
                 simd.lanes(w), rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi], self.labels[lo:hi],
                 self.seeds[first:n], np.int32(first), packing.scale, packing.tiled_shift, scale, scale, *packing.bounds,
-                weight_unit, by_groups(packed, w), n_groups, *ahead(rows, 6),
+                weight_unit, centers, n_groups, *ahead(rows, 6),
             )  # fmt: skip
             threads.share(
                 self.n_lanes, parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane, shared, (gains,)

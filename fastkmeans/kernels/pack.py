@@ -178,9 +178,13 @@ def _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels):
             rows[place + e] = of(flat[start + e]) * scale - tiled_shift[e]
     for e in range(n, n_panels * points * d):
         rows[e] = np.float32(0.0)
-    size, nothing = panel_size(lanes, d), np.zeros(d + 3, np.float32)
+    size = panel_size(lanes, d)
     for t in range(n_panels):
-        _transpose_panel(width, rows, t * points * d, d, np.float32(1.0), nothing, panels, t * size)
+        for j in range(0, d, 4):
+            for v in range(PANEL):
+                transpose_columns(
+                    width, rows, (t * points + v * lanes) * d + j, d, panels, t * size + (j * PANEL + v) * lanes
+                )
 
 
 @kernel
