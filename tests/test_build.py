@@ -150,6 +150,9 @@ def further_work(monkeypatch):
         patch.setattr(plusplus, "DIRECT", None)
         patch.setattr(visits, "MAP", True)
         KMeans(40, n_init=1, random_state=0, max_iter=4, tol=0, algorithm="elkan", n_threads=1).fit(X)
+        patch.setattr(visits, "MAP", None)
+        patch.setattr(visits, "CODES", True)  # whatever products of bytes this CPU has
+        KMeans(40, n_init=1, random_state=0, max_iter=1, n_threads=1).fit(X)
 
 
 class UntilParfors(CompilerBase):

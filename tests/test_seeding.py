@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fastkmeans import KMeans, brief, data, distance_table, packed, plusplus, seeding, threads, visits
 from fastkmeans.draws import Stream
-from fastkmeans.kernels import fast_gains, mapped, panel_gains, simd, visit
+from fastkmeans.kernels import codes, fast_gains, mapped, panel_gains, simd, visit
 from fastkmeans.kernels import seeding as draws
 from fastkmeans.points import as_points, as_weights
 
@@ -361,7 +361,7 @@ def test_codes_give_way_where_few_rows_are_within_reach(monkeypatch):
         )
     found = plusplus.greedy(source, 600, None, words, seeding.WeightDraws(source, words).draw())
     assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 600, 1)
-    if WIDTH >= 8:
+    if codes.has_byte_products(WIDTH):
         assert {name for name, _ in ways} == {"_visit_codes", "_visit_in_reach"}
         assert max(count for name, count in ways if name == "_visit_in_reach") <= visit.MANY
 
