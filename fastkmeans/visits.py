@@ -258,7 +258,7 @@ class Visits:
         found = self._useful_map(candidates) if MAP or (MAP is None and data.d >= MAP_FEATURES) else None
         if found is None and not CODES:
             small = data.n * data.d <= min(CODE_SHARE * data.points.nbytes, CODE_BYTES)
-            if not small or not codes.has_byte_products(self.width):
+            if not small or not codes.filters_bytes(self.width):
                 return
         self.most = 4 * visit.MANY
         self.codes = Codes(self.width, data.d if found is None else mapped.DIMENSIONS, found)

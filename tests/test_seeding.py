@@ -290,6 +290,18 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count, helped, coded):
         assert sorted(lists) == expected
 
 
+@pytest.mark.parametrize("d", [16, 61, 384])
+def test_codes_of_extremes(d, monkeypatch):
+    """All features as large as they come: no sum of products leaves the bits it has."""
+    rng = np.random.default_rng(d)
+    corners = rng.choice([-1.0, 1.0], (9, d))
+    X = (corners[rng.integers(0, 9, 400)] * (1.0 + 1e-3 * rng.random((400, d)))).astype(np.float32)
+    monkeypatch.setattr(visits, "MAP", False)
+    monkeypatch.setattr(visits, "CODES", True)
+    monkeypatch.setattr(plusplus, "DIRECT", False)
+    check(X, 60)
+
+
 @hypothesis.settings(max_examples=40)
 @hypothesis.given(clouds())
 def test_the_map_brings_no_two_rows_farther_apart(cloud):
@@ -361,7 +373,7 @@ def test_codes_give_way_where_few_rows_are_within_reach(monkeypatch):
         )
     found = plusplus.greedy(source, 600, None, words, seeding.WeightDraws(source, words).draw())
     assert found.rows_chosen() == oracle.kmeans_plusplus(X, None, 600, 1)
-    if codes.has_byte_products(WIDTH):
+    if codes.filters_bytes(WIDTH):
         assert {name for name, _ in ways} == {"_visit_codes", "_visit_in_reach"}
         assert max(count for name, count in ways if name == "_visit_in_reach") <= visit.MANY
 

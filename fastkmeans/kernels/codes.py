@@ -1,15 +1,15 @@
 """Codes: rows rounded to 8 or 16 bits that are kept, and the filter that compares them with candidates.
 
 One instruction multiplies four pairs of 8-bit integers a lane, or two of 16-bit ones, adds them and accumulates: the
-filter costs a quarter, or half, of float32 arithmetic.  It decides nothing: it leaves the pairs that may be near.
+filter costs a quarter, or half, of float32 arithmetic.  A CPU without VNNI takes three for four pairs of 8-bit
+integers, where float32 takes four.  The filter decides nothing: it leaves the pairs that may be near.
 
 A packed row y becomes integers q with ``y ~ q * step`` and a step of its own; all candidates share one step.  Integers
 add exactly, and the residuals ``|y - q step|`` are measured, not estimated: they are the filter's error bound.
 
 Integers lie as words of 32 bits, of four or two features each: those of rows as ``[tile][word][ROWS]``, those of
 candidates as ``[group][word][lanes]``.  With 8 bits a product takes a number without sign: candidates are stored 128
-too high, and rows carry what that adds, negated, as their origin.  `kind` is an empty array of int8
-or int16.
+too high, and rows carry what that adds, negated, as their origin.  `kind` is an empty array of int8 or int16.
 """
 
 from __future__ import annotations
@@ -41,12 +41,33 @@ def has_byte_products(width: int) -> bool:
     return width == 8 and ("avxvnni" in have or {"avx512vnni", "avx512vl"} <= have)
 
 
+def has_byte_pairs(width: int) -> bool:
+    """Whether it takes this CPU three: products of two pairs are added in 16 bits, which they must not leave."""
+    needed = {8: "avx2", 16: "avx512bw"}.get(width)
+    return not has_byte_products(width) and needed in simd.cpu_features()
+
+
+def filters_bytes(width: int) -> bool:
+    """Whether codes of 8 bits cost this CPU less than float32."""
+    return has_byte_products(width) or has_byte_pairs(width)
+
+
+def row_top(width: int) -> int:
+    """The largest 8-bit integer of a row: candidates' are up to 255."""
+    return 64 if has_byte_pairs(width) else 127
+
+
 def _add_byte_products(b: Any, total: Any, unsigned: Any, signed: Any) -> Any:
-    """total + the products of four 8-bit integers each, <w x i32>, exactly."""
+    """total + the products of four 8-bit integers each, <w x i32>, exactly; signed ones up to row_top."""
     w = total.type.count
     if has_byte_products(w):
         name = f"llvm.x86.avx512.vpdpbusd.{32 * w}"
         return simd.call(b, name, total.type, [total, unsigned, signed])
+    if has_byte_pairs(w):
+        name = {8: "llvm.x86.avx2.pmadd.ub.sw", 16: "llvm.x86.avx512.pmaddubs.w.512"}[w]
+        pairs, bytes_ = simd.vector(ir.IntType(16), 2 * w), simd.vector(ir.IntType(8), 4 * w)
+        products = simd.call(b, name, pairs, [b.bitcast(unsigned, bytes_), b.bitcast(signed, bytes_)])
+        return b.add(total, _multiply_pairs(b, products, simd.const(pairs, 1)))
     for byte in range(4):
         x = b.and_(b.lshr(unsigned, simd.const(total.type, 8 * byte)), simd.const(total.type, 255))
         y = b.ashr(b.shl(signed, simd.const(total.type, 24 - 8 * byte)), simd.const(total.type, 24))
