@@ -21,6 +21,7 @@ from fastkmeans.command_files import (
     REPORT_HELP,
     add_input,
     add_seed,
+    as_typed,
     check_outputs,
     read_data,
     suffix,
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"error: {error.filename}: {error.strerror}" if error.filename and error.strerror else f"error: {error}")
         return WRONG
     except (ValueError, ImportError) as error:
-        say(f"error: {error}")
+        say(f"error: {as_typed(str(error), args.data)}")
         return WRONG
     return DONE
 

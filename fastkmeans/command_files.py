@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,6 +17,7 @@ _DATA_HELP = (
     "a table of numbers: .csv or .tsv with or without a header, .npy, .npz (one array, or one named X), .parquet"
 )
 _COLUMNS_HELP = "columns to use, by name or by number from 0, separated by commas (default: all)"
+_OPTIONS = {"n_clusters": "-k", "n_references": "--references", "n_restarts": "--restarts", "n_threads": "--threads"}
 REPORT_HELP = "write a report with pictures: .html, one file that needs nothing else (needs matplotlib)"
 
 
@@ -58,6 +60,17 @@ def read_data(args: argparse.Namespace, columns: str | None, expected: list[str]
             f"{args.data}: no column {missing[0]!r}, which the model needs; the columns are {', '.join(names)}"
         )
     return read_table(args.data, expected, header=header)
+
+
+def as_typed(message: str, data: str) -> str:
+    """An error of the library in the words of the command line: the option for the parameter, the file for X."""
+
+    def option(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        return f"{_OPTIONS.get(name, '--' + name.replace('_', '-'))} must"
+
+    message = re.sub(r"^(?:The '(\w+)' parameter of \w+|(n_threads)) must", option, message)
+    return re.sub(r"^(?:Input |(Values of ))X\b", lambda found: (found[1] or "") + data, message)
 
 
 def suffix(path: str) -> str:

@@ -193,14 +193,17 @@ def test_a_picture_without_matplotlib_is_refused_at_once(refused, monkeypatch, x
         (["fit", "x.csv", "-k", "3"], "x.csv, line 2, column 'b': 'two' is not a number"),
         (["fit", "x.csv", "-k", "3", "--columns", "c"], "no column 'c'; the columns are a, b"),
         (["fit", "y.csv", "-k", "4"], "n_samples=3 should be >= n_clusters=4"),
-        (["fit", "y.csv", "-k", "0"], "'n_clusters'"),
-        (["fit", "y.csv", "-k", "2", "--init", "best"], "'init'"),
-        (["fit", "y.csv", "-k", "2", "--algorithm", "magic"], "'algorithm'"),
-        (["fit", "y.csv", "-k", "2", "--max-iter", "0"], "'max_iter'"),
-        (["fit", "y.csv", "-k", "2", "--tol", "-1"], "'tol'"),
-        (["fit", "y.csv", "-k", "2", "--n-init", "0"], "'n_init'"),
+        (["fit", "y.csv", "-k", "0"], "error: -k must be an int"),
+        (["fit", "y.csv", "-k", "2", "--init", "best"], "error: --init must be"),
+        (["fit", "y.csv", "-k", "2", "--algorithm", "magic"], "error: --algorithm must be"),
+        (["fit", "y.csv", "-k", "2", "--max-iter", "0"], "error: --max-iter must be an int"),
+        (["fit", "y.csv", "-k", "2", "--tol", "-1"], "error: --tol must be a float"),
+        (["fit", "y.csv", "-k", "2", "--n-init", "0"], "error: --n-init must be"),
+        (["fit", "nan.npy", "-k", "2"], "error: nan.npy contains NaN. The first is nan at row 1, column 0. KMeans"),
+        (["fit", "far.npy", "-k", "2"], "error: Values of far.npy are too large"),
+        (["choose", "y.csv", "--method", "gap", "--references", "0"], "error: --references must be"),
         (["fit", "y.csv", "-k", "2", "--seed", "-1"], "argument --seed: invalid seed value: '-1'"),
-        (["fit", "y.csv", "-k", "2", "--threads", "0"], "n_threads"),
+        (["fit", "y.csv", "-k", "2", "--threads", "0"], "error: --threads must be"),
         (
             ["fit", "y.csv", "-k", "2", "--labels", "l.xls"],
             "--labels l.xls: expected a name ending in .csv, .npy, .txt",
@@ -222,6 +225,8 @@ def test_a_picture_without_matplotlib_is_refused_at_once(refused, monkeypatch, x
 def test_mistakes_cost_one_line(refused, tmp_path, args, message):
     (tmp_path / "x.csv").write_text("a,b\n1,two\n")
     (tmp_path / "y.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
+    np.save(tmp_path / "nan.npy", [[1.0], [np.nan], [2.0]])
+    np.save(tmp_path / "far.npy", [[1.0], [1e300], [2.0]])
     assert message in refused(*args)
 
 

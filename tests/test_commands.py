@@ -212,18 +212,18 @@ def test_missing_values_are_refused_by_place(run, tmp_path, command):
     [
         (["choose", "y.csv", "--ks", "a-b"], "argument --ks: invalid numbers of clusters value: 'a-b'"),
         (["choose", "y.csv", "--ks", "5-2"], "invalid numbers of clusters value: '5-2'"),
-        (["choose", "y.csv", "--method", "guess", "--ks", "1-3"], "'method' parameter of choose_k must be one of"),
+        (["choose", "y.csv", "--method", "guess", "--ks", "1-3"], "error: --method must be one of"),
         (["choose", "y.csv"], "n_samples=4 should be >= 10, the largest of ks"),
-        (["choose", "y.csv", "--ks", "0-3"], "'ks' parameter"),
+        (["choose", "y.csv", "--ks", "0-3"], "error: --ks must"),
         (["choose", "y.csv", "--ks", "1-3", "--plot", "p.doc"], "--plot p.doc: expected a name ending in"),
         (
             ["choose", "y.csv", "--ks", "1-3", "--report", "r.pdf"],
             "--report r.pdf: expected a name ending in .htm, .html",
         ),
         (["choose", "y.csv", "--ks", "1-3", "--report", "no/r.html"], "cannot write no/r.html: there is no folder no"),
-        (["fit", "y.csv", "-k", "2", "--refine", "anneal"], "'refine' parameter"),
+        (["fit", "y.csv", "-k", "2", "--refine", "anneal"], "error: --refine must"),
         (["diagnose", "y.csv", "-k", "2", "--model", "m.npz"], "not allowed with argument"),
-        (["diagnose", "y.csv", "--restarts", "1"], "'n_restarts' parameter"),
+        (["diagnose", "y.csv", "--restarts", "1"], "error: --restarts must"),
         (["diagnose", "missing.csv"], "missing.csv: No such file or directory"),
     ],
 )
