@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import passes, threads
+from . import passes, row_codes, threads
 from .data import Data, new_counter
 from .kernels import blocks, bounds, canonical, drake, elkan, hamerly, lloyd, parallel_elkan, simd
 from .kernels.micro import CENTERS
 from .packed import Frame
 from .passes import Outcome, Sums
+from .row_codes import RowCodes
 
 SHARE = 2  # bounds per row and group take at most 1/SHARE of what the rows take as float32
 MOST_RIVALS = drake.MOST  # clusters up to which rows that their bounds don't settle meet all of them (few features)
@@ -132,6 +133,8 @@ class Bounds:
         Whether there are no bounds yet.
     lane_seconds : float
         What the lanes took of the last pass; the rest of it does not depend on how many rows there are.
+    calm : float
+        Share of the rows whose label the last pass changed.
     """
 
     def __init__(self, data: Data, centers: NDArray[Any], spread: int) -> None:
@@ -141,6 +144,7 @@ class Bounds:
         self.fresh = True
         self.frame: Frame | None = None
         self.lane_seconds = 0.0
+        self.calm = 1.0
 
     def assign(self, data: Data, centers: NDArray[Any], labels: NDArray[np.int32], sums: Sums | None = None) -> Outcome:
         """As passes.assign: labels (n,) int32 INOUT, none of them -1."""
@@ -165,6 +169,7 @@ class Bounds:
         self.fresh = False
         threads.note_lanes(int((counts[:, lloyd.BLOCKS] > 0).sum()))
         total = [int(c) for c in counts.sum(axis=0)]
+        self.calm = total[lloyd.CHANGED] / data.n
         evaluated = total[bounds.EVALUATED] / (float(data.n) * k)
         read = total[bounds.READ] / data.n
         return Outcome(total[lloyd.CHANGED], total[lloyd.DECIDED], evaluated, read, "elkan")
@@ -259,6 +264,8 @@ class GroupBounds(NearBounds):
         How far any center of a group can have moved since the groups were made.
     order : ndarray of int32, shape (k,)
         Centers in the order of their groups, `size` of them each.
+    codes : RowCodes
+        What rows that were read have left, to be looked at in their place.
     """
 
     def __init__(
@@ -273,6 +280,7 @@ class GroupBounds(NearBounds):
         self.stride = -(-self.n_groups // self.width) * self.width
         self.lower = np.empty(data.n * self.n_groups + 16, np.float32)
         self.drift = np.zeros(self.stride, np.float32)
+        self.codes = RowCodes.none()
         self.between = np.full(k * self.stride, np.inf, np.float32)
         # how far a center, and any of a group, can have moved since those were taken; the mean of `half`
         self.stale, self.stale_groups, self.typical = np.full(k, np.inf), np.full(self.n_groups, np.inf), 0.0
@@ -329,6 +337,14 @@ class GroupBounds(NearBounds):
         self.largest = float(self.center_norms.max())
         return moved
 
+    def _prepare(self, data: Data, centers: NDArray[Any], labels: NDArray[np.int32], n_lanes: int) -> None:
+        super()._prepare(data, centers, labels, n_lanes)
+        assert self.frame is not None
+        if self.codes.scale != self.frame.scale:
+            wanted = self.spread == 1 and row_codes.pay(data, self.calm)
+            size = blocks.padded(data.d)
+            self.codes = RowCodes(data.n, size, self.frame.scale, self.packed.copy()) if wanted else RowCodes.none()
+
     def _measure(self, n_lanes: int, labels: NDArray[np.int32]) -> None:
         k = len(self.order)
         assert self.frame is not None
@@ -372,7 +388,7 @@ class GroupBounds(NearBounds):
             f.shift, self.blocks, self.halves, self.norms, self.packed, self.order, self.places, self.largest, f.error,
             self.grouped, len(self.order), self.n_groups, self.span, lower.ctypes.data, address,
             rows.strides[0] if address else 0, *self._moves(), self.half, self.drift, self.between,
-            self.upper[lo:hi], self.least[lo:hi], lower, *tail,
+            *self.codes.of(lo, hi), self.upper[lo:hi], self.least[lo:hi], lower, *tail,
         )  # fmt: skip
         threads.share(n_lanes, parallel_elkan.bounded_parallel, elkan.bounded_lane, shared, private)
 

@@ -1,8 +1,9 @@
 """Bounded passes: the labels of the dense pass after every iteration, and bounds that are true, every one of them.
 
 Small jobs run plain loops by default; this file forces the vector kernels, as test_exact_fit.py does. `groups` stands
-for a bound per row and group of centers, which many features get by themselves, `neighbors` for one bound per row and
-the distances between centers, `runners-up` for one bound per row and a second nearest center.
+for a bound per row and group of centers, which many features get by themselves, `codes` for the same with codes of all
+rows that were read, `neighbors` for one bound per row and the distances between centers, `runners-up` for one bound per
+row and a second nearest center.
 """
 
 import copy
@@ -13,7 +14,7 @@ import numpy as np
 import oracle
 import pytest
 
-from fastkmeans import KMeans, assigner, bounded, data, packed, passes, points, solver
+from fastkmeans import KMeans, assigner, bounded, data, packed, passes, points, row_codes, solver
 from fastkmeans.kernels import blocks, bounds, drake, lloyd, simd
 
 pytestmark = pytest.mark.skipif(simd.lane_width() == 1, reason="plain loops keep no bounds")
@@ -28,11 +29,15 @@ def vector_kernels():
         yield
 
 
-@pytest.fixture(params=["runners-up", "neighbors", "groups"])
+@pytest.fixture(params=["runners-up", "neighbors", "groups", "codes"])
 def kind(request, monkeypatch):
     """Every kind of bounds, whatever the number of features and clusters."""
     monkeypatch.setattr(bounded, "MOST_RIVALS", drake.MOST if request.param == "runners-up" else 0)
-    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 0 if request.param == "groups" else 2048)
+    monkeypatch.setattr(bounded, "MOST_NEIGHBORS", 0 if request.param in ("groups", "codes") else 2048)
+    if request.param == "codes":
+        monkeypatch.setattr(row_codes, "CODES", True)
+        monkeypatch.setattr(row_codes, "CALM", 1.0)
+        monkeypatch.setattr(row_codes, "SHARE", np.inf)
     return request.param
 
 
@@ -80,7 +85,7 @@ def test_named_data(name, start, kind):
 
 @pytest.mark.parametrize("name", [name for name in matrix.DATA if name not in matrix.NAMED])
 def test_shapes(name, kind):
-    if kind == "groups" or matrix.dataset(name).X.shape[1] < lloyd.SWITCH:
+    if kind in ("groups", "codes") or matrix.dataset(name).X.shape[1] < lloyd.SWITCH:
         assert_same(matrix.dataset(name).X, matrix.start(name, "rows"), iterations=(2, 3, 5, 300))
 
 
@@ -132,7 +137,7 @@ def test_many_rows_equal_the_oracle(d, kind, monkeypatch):
 
 @pytest.mark.parametrize("width", [4, 8, 16])
 def test_lane_widths(width, kind):
-    d = 70 if kind == "groups" else 5
+    d = 70 if kind in ("groups", "codes") else 5
     if width == 16 and simd.native_lanes() < 16 and simd.native_lanes() != 8:
         pytest.skip("needs the vector units of x86-64")
     rng = np.random.default_rng(width)
@@ -651,6 +656,66 @@ def test_a_late_pass_reads_few_rows(kind):
     read = np.any([getattr(kept, name) != getattr(again, name) for name in held], axis=0)
     assert outcome.changed < 0.01 * len(X)
     assert 0 < read.sum() <= round(outcome.read * len(X)) < 0.1 * len(X)
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """Rows with many centers nearly as near as their own, and the path of the centers until few labels change."""
+    rng = np.random.default_rng(3)
+    X = (0.8 * rng.normal(size=(60, 64)))[rng.integers(0, 60, 12000)] + rng.normal(size=(12000, 64))
+    X = X.astype(np.float32)
+    steps = fit(X, X[:80], algorithm="lloyd").history_
+    late = next(t for t, step in enumerate(steps) if step.n_changed < 0.009 * len(X))
+    return X, [fit(X, X[:80], max_iter=t, algorithm="lloyd").cluster_centers_ for t in range(1, late + 1)]
+
+
+def test_codes_stand_in_for_rows(crowded, monkeypatch):
+    """With codes a late pass reads under a tenth of the rows; one that is read shows it when X holds another there."""
+    X, path = crowded[0].copy(), crowded[1]
+    expected = solver.predict(points.as_points(X), path[-1])
+    reads = []
+    for coded in (False, True):
+        monkeypatch.setattr(row_codes, "CODES", coded)
+        table = data.Data(points.as_points(X), None, 1)
+        kept, labels = bounded.make_bounds(table, path[0]), solver.predict(table.points, path[0])
+        for C in path[:-1]:
+            kept.assign(table, C, labels)
+        again, before = copy.deepcopy(kept), labels.copy()
+        outcome = kept.assign(table, path[-1], labels)
+        np.testing.assert_array_equal(labels, expected)
+        check_bounds(kept, X, path[-1], labels)
+        reads.append(outcome.read)
+    assert reads[1] < 0.1 and reads[1] < 0.3 * reads[0]
+    X[:] = path[-1][before]
+    again.assign(table, path[-1], before)
+    read = (kept.upper != again.upper) | (kept.least != again.least)
+    assert 0 < read.sum() <= round(outcome.read * len(X))
+
+
+@pytest.mark.parametrize(("dtype", "d"), [("f4", 64), ("f8", 48), ("f4", 48), ("u1", 64)])
+def test_codes_are_small_or_none(dtype, d, tmp_path):
+    """A documented share of what X takes, or none: in memory, of small types, while labels change, and of scouts."""
+    X = (50 * np.random.default_rng(0).random((3000, d))).astype(dtype)
+    np.save(tmp_path / "X.npy", X)
+    tables = [data.Data(points.as_points(a), None, 1) for a in (X, np.load(tmp_path / "X.npy", mmap_mode="r")[:2900])]
+    C = X[:40].astype(tables[0].points.center_dtype)
+    some = (dtype, d) in (("f4", 64), ("f8", 48))
+    for table, spread, share in ((0, 1, 0.0), (1, 1, 1.0), (1, 1, 2.0), (1, 3, 0.0)):
+        on_disk, table, calm = table == 1, tables[table], share * row_codes.CALM
+        kept, labels = bounded.GroupBounds(table, C, spread), solver.predict(table.points, C)
+        kept.calm = calm
+        kept.assign(table, C, labels)
+        held = kept.codes
+        size = held.values.nbytes + held.steps.nbytes + held.residuals.nbytes + held.anchored.nbytes
+        assert (size > 0) == (some and on_disk and spread == 1 and share <= 1.0)
+        assert size <= row_codes.SHARE * X.nbytes
+
+
+def test_what_lies_on_disk(tmp_path):
+    np.save(tmp_path / "X.npy", np.ones((5, 4)))
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert all(row_codes.lies_on_disk(a) for a in (X, X[1:, ::2], np.asarray(X)[2:], points.as_points(X).direct))
+    assert not any(row_codes.lies_on_disk(a) for a in (X.astype(np.float32), X + 1.0, np.ones(3), None))
 
 
 @pytest.mark.parametrize("k", [8, 64, 150])

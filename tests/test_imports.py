@@ -29,6 +29,7 @@ RANKS = {
     "draws": 1,
     "packed": 2,
     "passes": 2,
+    "row_codes": 2,
     "bounded": 2,
     "assigner": 2,
     "sparse_passes": 2,

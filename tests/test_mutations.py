@@ -169,6 +169,18 @@ MUTATIONS = {
         "lower[i * n_groups + home]",
         "test_bounded.py::test_bounds_hold_over_many_passes[groups-50]",
     ),
+    "forget what codes of rows are off by": Mutation(
+        "kernels/row_codes.py",
+        "residuals[i] = upper_bound(measures[1], np.float32(0.0), differences) * np.float32(1.0 + 1e-5)",
+        "residuals[i] = np.float32(0.0)",
+        "test_bounded.py::test_bounds_hold_over_many_passes[codes-50]",
+    ),
+    "forget that others are looked at through codes, too": Mutation(
+        "kernels/elkan.py",
+        "bound = lower_by_product(start[s], factor[s], group_norm, term, best[p]) - apart[s]",
+        "bound = lower_by_product(start[s], factor[s], group_norm, term, best[p])",
+        "test_bounded.py::test_bounds_hold_over_many_passes[codes-50]",
+    ),
     "forget what lies beyond reach": Mutation(
         "kernels/bounds.py",
         "within = simd.minimum(b, b.fsub(l, fall), b.fsub(reach, u))",

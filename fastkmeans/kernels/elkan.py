@@ -6,6 +6,8 @@ drift the group had accumulated when it was written: a row that is settled is re
 two do not settle ask the groups' bounds; rows that these do not settle are read, packed, and their own distance
 tightened; then the rows that want the same group meet it together, so that what is left runs at the speed of the dense
 pass.  To its own center a row is compared by differences: that center's group is met only for the sake of the others.
+Where a row has a code (see row_codes.py) that is decoded in its place, bounds are wider by what it may be off, and the
+row is read if that leaves a doubt.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from .canonical import GROUP, values_of_groups
 from .jit import kernel
 from .lloyd import BLOCKS, CHANGED, DECIDED, commit
 from .pack import load_row
+from .row_codes import decode_rows, encode_rows
 from .simd import fetch_add, lowest_bit
 
 NEAR = 32  # centers that are told apart by differences
@@ -82,7 +85,8 @@ def nearest_of_blocks(row, grouped, blocks, n_blocks, order, k, groups, out):
 def bounded_lane(
     width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
     largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift, between,
-    upper, least, lower, labels, update, scale, sums, cluster_weights, touched, counts,
+    anchors, from_code, codes, steps, residuals, anchored, upper, least, lower, labels, update, scale, sums,
+    cluster_weights, touched, counts,
 ):  # fmt: skip
     """The bounded pass over every spread-th stretch of rows.
 
@@ -93,8 +97,9 @@ def bounded_lane(
     row to row, for the same, or 0; moves, fastest: see bounds.moved_bounds, half (k,): of the first; drift (n_groups
     padded,) float32: how far any center of a group has moved since the groups were made; between float32
     ``[k][n_groups padded]``: lower bounds of the distance from a center to the nearest (other) one of a group, infinite
-    for padding, all IN.
-    upper, least (n,), lower (n * n_groups + 16,) float32 INOUT.  The rest as in lloyd.centers_lane.
+    for padding; anchors: see row_codes.encode_rows, from_code: address of `codes`, all IN.
+    codes, steps, residuals, anchored: the same, of no length where no codes are kept, upper, least (n,), lower
+    (n * n_groups + 16,) float32 INOUT.  The rest as in lloyd.centers_lane.
     """
     n, d = X.shape
     lanes = len(width)
@@ -104,11 +109,13 @@ def bounded_lane(
     n_vectors = (n_groups + lanes - 1) // lanes
     stride = n_vectors * lanes
     batch = batch_size(lanes)
-    rows, asked = np.empty(room + SCAN + 16, np.int32), np.empty(SCAN + 4, np.float32)
+    coded, asked = np.empty(room + SCAN + 16, np.int32), np.empty(SCAN + 4, np.float32)
+    to_read = np.empty(room + SCAN + 16, np.int32)
     y = np.empty((room + 4) * size, np.float32)
     own, mines = np.zeros(room + 4, np.int32), np.empty(room, np.int32)
     squares, own_sq = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
     tight, rest = np.empty(room + 4, np.float32), np.empty(room, np.float32)
+    apart, packed_row = np.empty(room, np.float32), np.empty(4 * size, np.float32)
     slip, length = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
     start, factor = np.empty(room + 4, np.float32), np.empty(room + 4, np.float32)
     found, found_lower = np.empty(room + 12, np.float32), np.empty(room + 12, np.float32)
@@ -131,11 +138,12 @@ def bounded_lane(
     packing = packing_error(largest, error)
     products = product_error(lanes, size, error)
     tail = (np.int64(1) << (n_groups - (n_vectors - 1) * lanes)) - 1  # the last word's groups that there are
-    count = 0
+    with_codes = len(codes) > 0
+    n_coded, n_to_read = 0, 0
     more = True
-    while more or count > 0:
+    while more or n_coded > 0 or n_to_read > 0:
         # gather rows that the bounds do not settle, until there is a scratch full of them
-        while more and count < room:
+        while more and n_coded < room and n_to_read < room:
             lo = fetch_add(counter, SCAN) * spread
             if lo >= n:
                 more = False
@@ -144,37 +152,51 @@ def bounded_lane(
             counts[BLOCKS] += 1
             if fresh:
                 for i in range(lo, hi):
-                    rows[count] = i
+                    to_read[n_to_read] = i
                     upper[i] = infinite
                     least[i] = np.float32(0.0)
-                    count += 1
+                    n_to_read += 1
                 continue
-            last = count
-            count = moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, rows, count, ahead, 4 * n_groups)
+            last = n_coded
+            count = moved_bounds(width, labels, lo, hi, moves, fastest, upper, least, coded, last, ahead, 4 * n_groups)
             # ask the bounds per group before the row is read
-            kept = last
             for q in range(count, count + 3):
-                rows[q] = lo
+                coded[q] = lo
             for q in range(last, count, 4):
                 least_bounds(
-                    width, rows, q, labels, upper, lower, n_groups, drift, between, stride, n_vectors, asked, q - last
+                    width, coded, q, labels, upper, lower, n_groups, drift, between, stride, n_vectors, asked, q - last
                 )
             for q in range(last, count):
-                i = np.uint64(rows[q])
+                i = np.uint64(coded[q])
                 if asked[q - last] > upper[i] * np.float32(SLACK):
                     least[i] = asked[q - last]
+                elif with_codes and anchored[i] >= 0:
+                    coded[n_coded] = i
+                    n_coded += 1
+                    fetch_row(i, from_code, size)
                 else:
-                    rows[kept] = i
-                    kept += 1
+                    to_read[n_to_read] = i
+                    n_to_read += 1
                     fetch_row(i, from_row, row_bytes)
-            count = kept
-        n_here = min(count, room)
-        first = count - n_here
-        count = first
+        decoding = n_to_read < room and n_coded > 0
+        rows = coded if decoding else to_read
+        n_here = min(n_coded if decoding else n_to_read, room)
         if n_here == 0:
             continue
-        counts[READ] += n_here
-        pack_rows(X, rows, first, n_here, pack_scale, shift, y)
+        if decoding:
+            n_coded -= n_here
+            first = n_coded
+            decode_rows(width, rows, first, n_here, anchors, codes, steps, anchored, size, y)
+        else:
+            n_to_read -= n_here
+            first = n_to_read
+            counts[READ] += n_here
+            pack_rows(X, rows, first, n_here, pack_scale, shift, y)
+            if with_codes:
+                encode_rows(
+                    width, y, 0, n_here, size, rows, first, labels, anchors, differences, codes, steps, residuals,
+                    anchored,
+                )  # fmt: skip
         for s in range(n_here):
             own[s] = labels[rows[first + s]]
             mines[s] = places[own[s]]
@@ -185,7 +207,8 @@ def bounded_lane(
         for g in range(n_groups):
             n_wanted[g] = 0
         for s in range(np.uint64(n_here)):
-            slip[s] = packing_slip(squares[s], packing)
+            apart[s] = residuals[np.uint64(rows[np.uint64(first) + s])] if decoding else np.float32(0.0)
+            slip[s] = packing_slip(squares[s], packing) + apart[s]
             tight[s] = upper_bound(own_sq[s], slip[s], differences)
             start[s], factor[s], length[s] = product_terms(squares[s], products)
         for s in range(n_here):
@@ -259,7 +282,8 @@ def bounded_lane(
                 best[p] = second[p] if which[p] == mine else best[p]
             for p in range(np.uint64(m)):
                 s = np.uint64(slots[p])
-                found[p] = lower_by_product(start[s], factor[s], group_norm, term, best[p])
+                bound = lower_by_product(start[s], factor[s], group_norm, term, best[p]) - apart[s]
+                found[p] = bound * np.float32(1.0 - 2e-7) if bound > np.float32(0.0) else np.float32(0.0)
                 found_lower[p] = (found[p] + gone) * np.float32(1.0 - 3e-7)
             for p in range(np.uint64(m)):
                 s = np.uint64(slots[p])
@@ -271,15 +295,40 @@ def bounded_lane(
             if norm[s] < np.float32(0.0):  # settled
                 continue
             i = np.int64(rows[first + s])
-            a = np.int64(own[s])
-            u = tight[s]
-            if nearest[s] > u * np.float32(SLACK):
+            if nearest[s] > tight[s] * np.float32(SLACK):
                 least[i] = min(nearest[s], rest[s])
+                norm[s] = np.float32(-1.0)
+            elif decoding:
+                fetch_row(np.uint64(i), from_row, row_bytes)
+        for s in range(n_here):
+            if norm[s] < np.float32(0.0):
                 continue
+            i = np.int64(rows[first + s])
+            a = np.int64(own[s])
+            term = product_term(norm[s], products)
+            if decoding:  # the row itself in place of its code: its own distance, and those that the code leaves open
+                counts[READ] += 1
+                pack_rows(X, rows, first + s, 1, pack_scale, shift, packed_row)
+                y[s * size : (s + 1) * size] = packed_row[:size]
+                encode_rows(
+                    width, y, s, s + 1, size, rows, first, labels, anchors, differences, codes, steps, residuals,
+                    anchored,
+                )  # fmt: skip
+                own_sq[s] = row_distance(width, y, s, size, centers, a)
+                slip[s] = packing_slip(row_distance(width, y, s, size, centers, k), packing)
+                upper[i] = min(upper[i], upper_bound(own_sq[s], slip[s], differences))
+                limit = upper[i] * np.float32(SLACK)
+                if nearest[s] > limit:
+                    least[i] = min(nearest[s], rest[s])
+                    continue
+                far = (limit + apart[s]) * np.float32(1.0 + 2e-6)
+                least_value = np.float32(0.5) * (start[s] - factor[s] * norm[s] - term - far * far)
+            else:
+                least_value = v1[s] - product_margin(squares[s], length[s], norm[s], products)
             # the centers that may be nearest: their distances by differences, which are far more precise
             mine = np.int64(mines[s])
             home = mine // (BLOCK * span)
-            least_value = v1[s] - product_margin(squares[s], length[s], norm[s], products)
+            most_beyond = -infinite if decoding else least_value
             near[0], near_sq[0], n_near = mine, own_sq[s], 1
             for m in range(n_vectors):
                 bits = masks[s * n_vectors + m]
@@ -295,6 +344,8 @@ def bounded_lane(
                                     near[n_near] = place
                                     near_sq[n_near] = row_distance(width, y, s, size, centers, np.int64(order[place]))
                                 n_near += 1
+                            elif decoding and place != mine:
+                                most_beyond = max(most_beyond, values[at + l])
             first_sq, second_sq, place = infinite, infinite, mine
             for q in range(min(n_near, NEAR)):
                 if near_sq[q] < first_sq:
@@ -304,12 +355,11 @@ def bounded_lane(
                 else:
                     second_sq = min(second_sq, near_sq[q])
             # whatever was met and is not among them lies at least so far
-            term = product_term(norm[s], products)
-            bound = lower_by_product(start[s], factor[s], norm[s], term, least_value)
-            if n_near > NEAR or not (
-                lower_bound(second_sq, slip[s], differences)
-                > upper_bound(first_sq, slip[s], differences) * np.float32(SLACK)
-            ):
+            bound = lower_by_product(start[s], factor[s], norm[s], term, most_beyond) - apart[s]
+            bound = bound * np.float32(1.0 - 2e-7) if bound > np.float32(0.0) else np.float32(0.0)
+            limit = upper_bound(first_sq, slip[s], differences) * np.float32(SLACK)
+            in_doubt = decoding and not (bound > limit)
+            if n_near > NEAR or in_doubt or not (lower_bound(second_sq, slip[s], differences) > limit):
                 counts[DECIDED] += 1
                 masks[s * n_vectors + home // lanes] |= np.int64(1) << (home % lanes)
                 n_listed = 0
@@ -334,6 +384,10 @@ def bounded_lane(
                     within = min(within, lowest) if near[q] // (BLOCK * span) == g else within
             least[i] = min(bound, rest[s])
             if label == a:
+                if decoding:  # near ones lie no farther than their codes say, but that is known better now
+                    for q in range(1, min(n_near, NEAR)):
+                        at = i * n_groups + near[q] // (BLOCK * span)
+                        lower[at] = max(lower[at], (bound + drift[at - i * n_groups]) * np.float32(1.0 - 3e-7))
                 continue
             lower[i * n_groups + g] = (within + drift[g]) * np.float32(1.0 - 3e-7)
             left = (lower_bound(own_sq[s], slip[s], differences) + drift[home]) * np.float32(1.0 - 3e-7)

@@ -14,14 +14,15 @@ from .jit import kernel
 def bounded_parallel(
     n, width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
     largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift, between,
-    upper, least, lower, labels, update, scale, sums, cluster_weights, touched, counts,
+    anchors, from_code, codes, steps, residuals, anchored, upper, least, lower, labels, update, scale, sums,
+    cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
         bounded_lane(
             width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
             largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift,
-            between, upper, least, lower, labels, update, scale, sums[lane], cluster_weights[lane], touched[lane],
-            counts[lane],
+            between, anchors, from_code, codes, steps, residuals, anchored, upper, least, lower, labels, update, scale,
+            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
         )  # fmt: skip
 
 
