@@ -693,7 +693,7 @@ def test_codes_stand_in_for_rows(crowded, monkeypatch):
 
 
 @pytest.mark.parametrize(("dtype", "d"), [("f4", 64), ("f8", 48), ("f4", 48), ("u1", 64)])
-def test_codes_are_small_or_none(dtype, d, tmp_path):
+def test_codes_are_small_or_none(dtype, d, tmp_path, monkeypatch):
     """A documented share of what X takes, or none: in memory, of small types, while labels change, and of scouts."""
     X = (50 * np.random.default_rng(0).random((3000, d))).astype(dtype)
     np.save(tmp_path / "X.npy", X)
@@ -709,6 +709,8 @@ def test_codes_are_small_or_none(dtype, d, tmp_path):
         size = held.values.nbytes + held.steps.nbytes + held.residuals.nbytes + held.anchored.nbytes
         assert (size > 0) == (some and on_disk and spread == 1 and share <= 1.0)
         assert size <= row_codes.SHARE * X.nbytes
+    monkeypatch.setattr(row_codes, "MOST_BYTES", 3000 * d)
+    assert not row_codes.pay(tables[1], 0.0)
 
 
 def test_what_lies_on_disk(tmp_path):
