@@ -15,12 +15,11 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
-from .bounds import fetch_row, upper_bound
+from .bounds import upper_bound
 from .jit import kernel
 from .simd import F32, I32, Loop, int_
 
 TOP = 127.0
-AHEAD = 3  # rows for which anchors are fetched: they come from the last-level cache
 
 
 @intrinsic
@@ -105,10 +104,8 @@ def encode_rows(
 @kernel
 def decode_rows(width, rows, first, count, anchors, codes, steps, anchored, size, y):
     """As blocks.pack_rows, from codes: those that encode_rows left."""
-    address = anchors.ctypes.data
     for s in range(count):
         i = np.int64(rows[first + s])
-        fetch_row(np.int64(anchored[rows[first + min(s + AHEAD, count - 1)]]), address, 4 * size)
         _decode(width, codes, i * size, steps[i], anchors, np.int64(anchored[i]) * size, size, y, s * size)
     for place in range(count * size, (count + 3) // 4 * 4 * size):
         y[place] = np.float32(0.0)
