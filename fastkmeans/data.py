@@ -27,6 +27,8 @@ RANGE_ROWS: int | None = None  # rows of a kernel call; None means by RANGE_WORK
 RANGE_WORK = 1e10  # multiply-adds a thread does in about 0.2 seconds, at a third of its peak
 PLAIN_SLOWER = 50.0  # how many times slower plain loops are
 SCAN_ROWS = 1 << 19  # rows whose exponents can be summed in one int64
+CODE_SHARE = 0.3  # of the bytes of X may be taken by codes of rows
+CODE_BYTES = 1 << 32  # they may take at most
 SHIFT_ROWS = 64  # rows whose median is the shift for packing
 NO_WEIGHTS = np.empty(0, np.int64)
 
@@ -180,6 +182,11 @@ class Data:
         self.largest, mean_exponents = self._scan(estimator)
         self.grid = self._feature_grid(mean_exponents)
         self.shift = self._shift()
+
+    @property
+    def code_bytes(self) -> float:
+        """How many bytes codes of the rows may take."""
+        return min(CODE_SHARE * self.points.nbytes, CODE_BYTES)
 
     def part(self, rows: NDArray[np.intp], *, unweighted: bool = False, room: Room | None = None) -> Data:
         """Some of the rows, gathered, as data of their own on the grid of all of them: nothing is scanned again.

@@ -15,8 +15,6 @@ from .kernels.blocks import padded
 # decode and to meet again costs more than that (AVX2): fits of embeddings took 4 % longer, those of noise 13 %.
 CODES: bool | None = None
 CALM = 0.05  # of the labels changed in the last pass, at most, where rows that are read leave codes
-SHARE = 0.3  # of the bytes of X may be taken by codes
-MOST_BYTES = 1 << 32  # they may take at most
 REST = 12  # bytes of a row besides its code: step, residual, anchor
 
 
@@ -31,7 +29,7 @@ def pay(data: Data, changed: float) -> bool:
     """Whether rows that are read leave codes, where the last pass changed this share of the labels."""
     size = data.n * (padded(data.d) + REST)
     wanted = lies_on_disk(data.points.direct) if CODES is None else CODES
-    return wanted and changed <= CALM and size <= min(SHARE * data.points.nbytes, MOST_BYTES)
+    return wanted and changed <= CALM and size <= data.code_bytes
 
 
 class RowCodes:

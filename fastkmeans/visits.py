@@ -42,8 +42,6 @@ LEAN_SAMPLE = 1 << 15  # values of theirs at most, where memory counts
 MAP: bool | None = None  # whether there is a map, and an order; None means what pays.  Tests force one
 CODE_FEATURES = 12  # features below which a row costs no more than its code
 CODE_CANDIDATES = 64  # still to come, at least
-CODE_SHARE = 0.3  # of the bytes of X may be taken by codes of rows
-CODE_BYTES = 1 << 32  # they may take at most
 CODES: bool | None = None  # whether visits are by codes; None means where that pays.  Tests force one
 NO_ORDER = np.empty(0, np.int32)
 NO_MAP = np.empty((0, mapped.DIMENSIONS), np.float32)
@@ -257,8 +255,7 @@ class Visits:
         data = self.data
         found = self._useful_map(candidates) if MAP or (MAP is None and data.d >= MAP_FEATURES) else None
         if found is None and not CODES:
-            small = data.n * data.d <= min(CODE_SHARE * data.points.nbytes, CODE_BYTES)
-            if not small or not codes.filters_bytes(self.width):
+            if data.n * data.d > data.code_bytes or not codes.filters_bytes(self.width):
                 return
         self.most = 4 * visit.MANY
         self.codes = Codes(self.width, data.d if found is None else mapped.DIMENSIONS, found)

@@ -37,7 +37,7 @@ def kind(request, monkeypatch):
     if request.param == "codes":
         monkeypatch.setattr(row_codes, "CODES", True)
         monkeypatch.setattr(row_codes, "CALM", 1.0)
-        monkeypatch.setattr(row_codes, "SHARE", np.inf)
+        monkeypatch.setattr(data, "CODE_SHARE", np.inf)
     return request.param
 
 
@@ -637,17 +637,28 @@ def test_a_settled_row_is_not_read():
         np.testing.assert_array_equal(labels, before)
 
 
+def path_of_centers(X, k, share):
+    """The centers, from the first k rows on, until fewer than this share of the labels change."""
+    steps = fit(X, X[:k], algorithm="lloyd").history_
+    late = next(t for t, step in enumerate(steps) if step.n_changed < share * len(X))
+    return [fit(X, X[:k], max_iter=t, algorithm="lloyd").cluster_centers_ for t in range(1, late + 1)]
+
+
+def after_passes(X, path):
+    """The data, the bounds that passes over these centers leave, and the labels."""
+    table = data.Data(points.as_points(X), None, 1)
+    kept, labels = bounded.make_bounds(table, path[0]), solver.predict(table.points, path[0])
+    for C in path:
+        kept.assign(table, C, labels)
+    return table, kept, labels
+
+
 def test_a_late_pass_reads_few_rows(kind):
     """Under a tenth where under a hundredth of the labels change; a row that is read shows it when it holds another."""
     rng = np.random.default_rng(6)
     X = ((2.5 * rng.normal(size=(12, 3)))[rng.integers(0, 12, 20000)] + rng.normal(size=(20000, 3))).astype(np.float32)
-    steps = fit(X, X[:12], algorithm="lloyd").history_
-    late = next(t for t, step in enumerate(steps) if step.n_changed < 0.002 * len(X))
-    path = [fit(X, X[:12], max_iter=t, algorithm="lloyd").cluster_centers_ for t in range(1, late + 1)]
-    table = data.Data(points.as_points(X), None, 1)
-    kept, labels = bounded.make_bounds(table, path[0]), solver.predict(table.points, path[0])
-    for C in path[:-1]:
-        kept.assign(table, C, labels)
+    path = path_of_centers(X, 12, 0.002)
+    table, kept, labels = after_passes(X, path[:-1])
     again, before = copy.deepcopy(kept), labels.copy()
     outcome = kept.assign(table, path[-1], labels)
     X[:] = path[-1][before]
@@ -658,28 +669,20 @@ def test_a_late_pass_reads_few_rows(kind):
     assert 0 < read.sum() <= round(outcome.read * len(X)) < 0.1 * len(X)
 
 
-@pytest.fixture(scope="module")
-def crowded():
-    """Rows with many centers nearly as near as their own, and the path of the centers until few labels change."""
+def test_codes_stand_in_for_rows(monkeypatch):
+    """With codes a late pass reads under a tenth of the rows; one that is read shows it when X holds another there.
+
+    Of rows with many centers nearly as near as their own.
+    """
     rng = np.random.default_rng(3)
     X = (0.8 * rng.normal(size=(60, 64)))[rng.integers(0, 60, 12000)] + rng.normal(size=(12000, 64))
     X = X.astype(np.float32)
-    steps = fit(X, X[:80], algorithm="lloyd").history_
-    late = next(t for t, step in enumerate(steps) if step.n_changed < 0.009 * len(X))
-    return X, [fit(X, X[:80], max_iter=t, algorithm="lloyd").cluster_centers_ for t in range(1, late + 1)]
-
-
-def test_codes_stand_in_for_rows(crowded, monkeypatch):
-    """With codes a late pass reads under a tenth of the rows; one that is read shows it when X holds another there."""
-    X, path = crowded[0].copy(), crowded[1]
+    path = path_of_centers(X, 80, 0.009)
     expected = solver.predict(points.as_points(X), path[-1])
     reads = []
     for coded in (False, True):
         monkeypatch.setattr(row_codes, "CODES", coded)
-        table = data.Data(points.as_points(X), None, 1)
-        kept, labels = bounded.make_bounds(table, path[0]), solver.predict(table.points, path[0])
-        for C in path[:-1]:
-            kept.assign(table, C, labels)
+        table, kept, labels = after_passes(X, path[:-1])
         again, before = copy.deepcopy(kept), labels.copy()
         outcome = kept.assign(table, path[-1], labels)
         np.testing.assert_array_equal(labels, expected)
@@ -708,8 +711,8 @@ def test_codes_are_small_or_none(dtype, d, tmp_path, monkeypatch):
         held = kept.codes
         size = held.values.nbytes + held.steps.nbytes + held.residuals.nbytes + held.anchored.nbytes
         assert (size > 0) == (some and on_disk and spread == 1 and share <= 1.0)
-        assert size <= row_codes.SHARE * X.nbytes
-    monkeypatch.setattr(row_codes, "MOST_BYTES", 3000 * d)
+        assert size <= data.CODE_SHARE * X.nbytes
+    monkeypatch.setattr(data, "CODE_BYTES", 3000 * d)
     assert not row_codes.pay(tables[1], 0.0)
 
 
