@@ -177,8 +177,8 @@ MUTATIONS = {
     ),
     "forget that others are looked at through codes, too": Mutation(
         "kernels/elkan.py",
-        "bound = lower_by_product(start[s], factor[s], group_norm, term, best[p]) - apart[s]",
-        "bound = lower_by_product(start[s], factor[s], group_norm, term, best[p])",
+        "found[p] = less_slip(lower_by_product(start[s], factor[s], group_norm, term, best[p]), apart[s])",
+        "found[p] = lower_by_product(start[s], factor[s], group_norm, term, best[p])",
         "test_bounded.py::test_bounds_hold_over_many_passes[codes-50]",
     ),
     "forget what lies beyond reach": Mutation(

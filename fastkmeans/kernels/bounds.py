@@ -74,11 +74,17 @@ def upper_bound(square, slip, differences):
 
 
 @kernel
+def less_slip(distance, slip):
+    """A lower bound of a distance less what a row may be off by; float32, rounded down, 0 where nothing is known."""
+    rest = distance - slip
+    return rest * np.float32(1.0 - 2e-7) if rest > np.float32(0.0) else np.float32(0.0)
+
+
+@kernel
 def lower_bound(square, slip, differences):
     """Lower bound of a distance from its square as computed by differences; float32, 0 where nothing is known."""
     rest = square * differences[1] - differences[3]
-    rest = np.sqrt(rest if rest > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 6e-7) - slip
-    return rest * np.float32(1.0 - 2e-7) if rest > np.float32(0.0) else np.float32(0.0)
+    return less_slip(np.sqrt(rest if rest > np.float32(0.0) else np.float32(0.0)) * np.float32(1.0 - 6e-7), slip)
 
 
 @kernel

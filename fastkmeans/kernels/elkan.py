@@ -32,6 +32,7 @@ from .bounds import (
     SLACK,
     difference_error,
     fetch_row,
+    less_slip,
     lower_bound,
     lower_by_product,
     moved_bounds,
@@ -282,8 +283,7 @@ def bounded_lane(
                 best[p] = second[p] if which[p] == mine else best[p]
             for p in range(np.uint64(m)):
                 s = np.uint64(slots[p])
-                bound = lower_by_product(start[s], factor[s], group_norm, term, best[p]) - apart[s]
-                found[p] = bound * np.float32(1.0 - 2e-7) if bound > np.float32(0.0) else np.float32(0.0)
+                found[p] = less_slip(lower_by_product(start[s], factor[s], group_norm, term, best[p]), apart[s])
                 found_lower[p] = (found[p] + gone) * np.float32(1.0 - 3e-7)
             for p in range(np.uint64(m)):
                 s = np.uint64(slots[p])
@@ -355,8 +355,7 @@ def bounded_lane(
                 else:
                     second_sq = min(second_sq, near_sq[q])
             # whatever was met and is not among them lies at least so far
-            bound = lower_by_product(start[s], factor[s], norm[s], term, most_beyond) - apart[s]
-            bound = bound * np.float32(1.0 - 2e-7) if bound > np.float32(0.0) else np.float32(0.0)
+            bound = less_slip(lower_by_product(start[s], factor[s], norm[s], term, most_beyond), apart[s])
             limit = upper_bound(first_sq, slip[s], differences) * np.float32(SLACK)
             in_doubt = decoding and not (bound > limit)
             if n_near > NEAR or in_doubt or not (lower_bound(second_sq, slip[s], differences) > limit):
