@@ -187,7 +187,8 @@ def share(
     n_lanes : int
         One runs the lane on the calling thread, without compiling the parallel body.
     parallel_kernel, lane_kernel : kernels
-        ``parallel_kernel(n_lanes, *shared, *private)`` and, for one lane, ``lane_kernel(*shared, *private[lane])``.
+        ``parallel_kernel(n_lanes, address, *shared, *private)``, with the address of the code of the lane kernel, and,
+        for one lane, ``lane_kernel(*shared, *private[lane])``.
     shared : tuple
         Arguments all lanes see; a counter among them shares out the work.
     private : iterable of ndarray
@@ -197,13 +198,18 @@ def share(
     """
     private = tuple(private)
 
+    def arguments(i: int) -> tuple[Any, ...]:
+        return (*shared, *((i, n_lanes) if numbered else ()), *(a[i] for a in private))
+
     def lane(i: int) -> None:
-        lane_kernel(*shared, *((i, n_lanes) if numbered else ()), *(a[i] for a in private))
+        lane_kernel(*arguments(i))
 
     if n_lanes == 1:
         lane(0)
     elif _pool_is_safe():
-        _run_on_pool(n_lanes, parallel_kernel, (*shared, *private))
+        from .kernels.lanes import address_of
+
+        _run_on_pool(n_lanes, parallel_kernel, (address_of(lane_kernel, arguments(0)), *shared, *private))
     else:
         _warn_forked()
         on_python_threads(n_lanes, lane)

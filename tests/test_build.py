@@ -176,7 +176,7 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
     seen = {}
 
     def note(n_lanes, parallel_kernel, lane_kernel, shared, private=(), *, numbered=False):
-        arguments = (4, *shared, *private)
+        arguments = (4, 0, *shared, *private)
         module = parallel_kernel.py_func.__module__.rpartition(".")[2]
         seen.setdefault(f"{module}.{parallel_kernel.py_func.__name__}", tuple(numba.typeof(a) for a in arguments))
         share(1, parallel_kernel, lane_kernel, shared, private, numbered=numbered)

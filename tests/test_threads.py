@@ -23,6 +23,7 @@ import threadpoolctl
 
 import fastkmeans
 from fastkmeans import KMeans, threads
+from fastkmeans.kernels import jit, lanes
 
 POOL = 3  # of the processes started here, whatever this machine has
 
@@ -154,6 +155,37 @@ def test_python_threads_hand_on_what_went_wrong(failing, error, monkeypatch):
     assert done.sum() == 3  # the others were waited for
 
 
+@pytest.mark.skipif(threads.pool_size() < 2, reason="one thread in the pool")
+def test_lanes_are_called_by_their_address():
+    """With what they are to be called with: an array of another kind is another lane's; what one raises is not lost."""
+
+    @jit.kernel(parallel=True)
+    def all_parallel(n, address, amount, fill, out):
+        for i in numba.prange(n):
+            lanes.call_lane(address, (amount, fill, out[i]))
+
+    @jit.kernel
+    def lane(amount, fill, row):
+        if amount < 0:
+            raise ValueError("amount")
+        row[:] += amount * fill.sum()
+
+    @jit.kernel
+    def counting(amount, fill, row):
+        return len(row)
+
+    for dtype in (np.float64, np.float32, np.int64):
+        for fill in (np.arange(4, dtype=dtype), np.arange(8, dtype=dtype)[::2]):
+            out = np.zeros((2, 3))
+            threads.share(2, all_parallel, lane, (3, fill), (out,))
+            np.testing.assert_array_equal(out, 3.0 * float(fill.sum()))
+    assert len(lane.overloads) == 6
+    with pytest.raises((ValueError, SystemError)):
+        threads.share(2, all_parallel, lane, (-1, fill), (out,))
+    with pytest.raises(TypeError, match="must return nothing"):
+        threads.share(2, all_parallel, counting, (3, fill), (out,))
+
+
 # ------------------------------------------------------------------------------------ in processes of their own
 def run(name, **environment):
     """Run one of the functions below in a process of its own, warnings being errors."""
@@ -211,21 +243,25 @@ def alone():
 def _mask():
     seen = {}
 
-    def look(n, note):
+    def look(n, address, note):
         note[0] = numba.get_num_threads()
 
-    def fail(n, note):
-        look(n, note)
+    def fail(n, address, note):
+        look(n, address, note)
         raise OSError("inside")
+
+    @jit.kernel
+    def lane(note):
+        pass
 
     numba.set_num_threads(2)
     for name, kernel in (("kernel", look), ("exception", fail)):
-        note = [0]
+        note = np.zeros(1, np.int64)
         try:
-            threads.share(3, kernel, None, (note,))
+            threads.share(3, kernel, lane, (note,))
         except OSError:
             seen["raised"] = True
-        seen[name] = [note[0], numba.get_num_threads()]
+        seen[name] = [int(note[0]), numba.get_num_threads()]
     fitted()
     seen["fit by the mask"] = numba.get_num_threads()
     fitted(n_threads=3)

@@ -4,69 +4,67 @@ from __future__ import annotations
 
 from numba import prange
 
-from .drake import runner_up_lane
-from .elkan import between_lane, bounded_lane
-from .hamerly import neighbor_lane, neighbors_lane
 from .jit import kernel
+from .lanes import call_lane
 
 
 @kernel(parallel=True)
 def bounded_parallel(
-    n, width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
-    largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift, between,
-    anchors, from_code, codes, steps, residuals, anchored, upper, least, lower, labels, update, scale, sums,
+    n, address, width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order,
+    places, largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift,
+    between, anchors, from_code, codes, steps, residuals, anchored, upper, least, lower, labels, update, scale, sums,
     cluster_weights, touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
-        bounded_lane(
+        call_lane(address, (
             width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
             largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift,
             between, anchors, from_code, codes, steps, residuals, anchored, upper, least, lower, labels, update, scale,
             sums[lane], cluster_weights[lane], touched[lane], counts[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def between_parallel(
-    n, width, counter, numbers, n_old, old_groups, rise, step, others, reach, blocks, halves, norms, centers, squares,
-    places, error, k, d, n_groups, span, between, half, fall,
+    n, address, width, counter, numbers, n_old, old_groups, rise, step, others, reach, blocks, halves, norms, centers,
+    squares, places, error, k, d, n_groups, span, between, half, fall,
 ):  # fmt: skip
     for _ in prange(n):
-        between_lane(
+        call_lane(address, (
             width, counter, numbers, n_old, old_groups, rise, step, others, reach, blocks, halves, norms, centers,
             squares, places, error, k, d, n_groups, span, between, half, fall,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def neighbor_parallel(
-    n, width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error, k,
-    ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale,
-    sums, cluster_weights, touched, counts,
+    n, address, width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest,
+    error, k, ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale, sums, cluster_weights,
+    touched, counts,
 ):  # fmt: skip
     for lane in prange(n):
-        neighbor_lane(
+        call_lane(address, (
             width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error,
-            k, ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale,
-            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
-        )  # fmt: skip
+            k, ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale, sums[lane],
+            cluster_weights[lane], touched[lane], counts[lane],
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
-def neighbors_parallel(n, counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall):
+def neighbors_parallel(n, address, counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall):
     for _ in prange(n):
-        neighbors_lane(counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall)
+        call_lane(address, (counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall))
 
 
 @kernel(parallel=True)
 def runner_up_parallel(
-    n, width, X, weights, counter, spread, pack_scale, shift, tiles, halves, norms, packed, grouped, largest, error, k,
-    ahead, stride, lost, kept, gaps, rests, rivals, labels, update, scale,
-    sums, cluster_weights, touched, counts,
+    n, address, width, X, weights, counter, spread, pack_scale, shift, tiles, halves, norms, packed, grouped, largest,
+    error, k, ahead, stride, lost, kept, gaps, rests, rivals, labels, update, scale, sums, cluster_weights, touched,
+    counts,
 ):  # fmt: skip
     for lane in prange(n):
-        runner_up_lane(
+        call_lane(address, (
             width, X, weights, counter, spread, pack_scale, shift, tiles, halves, norms, packed, grouped, largest,
-            error, k, ahead, stride, lost, kept, gaps, rests, rivals, labels, update, scale,
-            sums[lane], cluster_weights[lane], touched[lane], counts[lane],
-        )  # fmt: skip
+            error, k, ahead, stride, lost, kept, gaps, rests, rivals, labels, update, scale, sums[lane],
+            cluster_weights[lane], touched[lane], counts[lane],
+        ))  # fmt: skip

@@ -5,165 +5,158 @@ from __future__ import annotations
 
 from numba import prange
 
-from .candidates import spacing_lane
-from .coded_visit import coded_candidates_lane
-from .codes import encode_lane
-from .distance_table import table_gains_lane, table_settle_lane, tabulate_lane
-from .fast_gains import fast_gains_lane
-from .gains import gains_lane, nearer_lane
 from .jit import kernel
-from .mapped import map_lane
-from .panel_gains import panel_gains_lane
-from .panel_visit import panel_candidates_lane
-from .philox import sample_lane
-from .seeding import freeze_lane
-from .visit import candidates_lane, plain_candidates_lane
+from .lanes import call_lane
 
 
 @kernel(parallel=True)
-def freeze_parallel(n, nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums):
+def freeze_parallel(n, address, nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums):
     for _ in prange(n):
-        freeze_lane(nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums)
+        call_lane(address, (nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums))
 
 
 @kernel(parallel=True)
-def gains_parallel(n, plain, X, weights, counter, nearest_sq, candidates, scale0, scale1, gains):
+def gains_parallel(n, address, plain, X, weights, counter, nearest_sq, candidates, scale0, scale1, gains):
     for lane in prange(n):
-        gains_lane(plain, X, weights, counter, nearest_sq, candidates, scale0, scale1, gains[lane])
+        call_lane(address, (plain, X, weights, counter, nearest_sq, candidates, scale0, scale1, gains[lane]))
 
 
 @kernel(parallel=True)
-def nearer_parallel(n, plain, X, counter, center, label, nearest_sq, labels):
+def nearer_parallel(n, address, plain, X, counter, center, label, nearest_sq, labels):
     for _ in prange(n):
-        nearer_lane(plain, X, counter, center, label, nearest_sq, labels)
+        call_lane(address, (plain, X, counter, center, label, nearest_sq, labels))
 
 
 @kernel(parallel=True)
-def spacing_parallel(n, plain, seeds, counter, grouped, M, square0, square1, table, closest):
+def spacing_parallel(n, address, plain, seeds, counter, grouped, M, square0, square1, table, closest):
     for _ in prange(n):
-        spacing_lane(plain, seeds, counter, grouped, M, square0, square1, table, closest)
+        call_lane(address, (plain, seeds, counter, grouped, M, square0, square1, table, closest))
 
 
 @kernel(parallel=True)
 def plain_candidates_parallel(
-    n, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates, first_slot,
+    n, address, X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates, first_slot,
     entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
     for lane in prange(n):
-        plain_candidates_lane(
+        call_lane(address, (
             X, counter, nearest_sq, labels, offset, table, closest, square0, square1, error, candidates, first_slot,
             entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def candidates_parallel(
-    n, width, X, counter, order, starts, reaches, nearest_sq, labels, offset, table, closest, square0, square1, error,
-    candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes,
-    mapped, map_scale, map_error, map_groups, map_halves, map_largest, entry_rows, entry_slots, entry_values, count,
+    n, address, width, X, counter, order, starts, reaches, nearest_sq, labels, offset, table, closest, square0, square1,
+    error, candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes, mapped,
+    map_scale, map_error, map_groups, map_halves, map_largest, entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
     for lane in prange(n):
-        candidates_lane(
+        call_lane(address, (
             width, X, counter, order, starts, reaches, nearest_sq, labels, offset, table, closest, square0, square1,
-            error, candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes,
-            mapped, map_scale, map_error, map_groups, map_halves, map_largest,
-            entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
-        )  # fmt: skip
+            error, candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes, mapped,
+            map_scale, map_error, map_groups, map_halves, map_largest, entry_rows[lane], entry_slots[lane],
+            entry_values[lane], count[lane],
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def encode_parallel(
-    n, width, kind, X, counter, scale, shift, error, top, limit, words, steps, halves, lengths, rests, origins
+    n, address, width, kind, X, counter, scale, shift, error, top, limit, words, steps, halves, lengths, rests, origins,
 ):  # fmt: skip
     for _ in prange(n):
-        encode_lane(
-            width, kind, X, counter, scale, shift, error, top, limit, words, steps, halves, lengths, rests, origins
-        )
+        call_lane(address, (
+            width, kind, X, counter, scale, shift, error, top, limit, words, steps, halves, lengths, rests, origins,
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def coded_candidates_parallel(
-    n, width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error, length_error,
-    code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, plain, square0, square1,
-    relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
+    n, address, width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error,
+    length_error, code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, plain,
+    square0, square1, relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead, row_bytes,
     entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
     for lane in prange(n):
-        coded_candidates_lane(
+        call_lane(address, (
             width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error,
             length_error, code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset,
             plain, square0, square1, relative, a, floor, pack_scale, shift, centers, candidates, first_slot, ahead,
             row_bytes, entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
-def map_parallel(n, X, counter, origin, scale, directions, out):
+def map_parallel(n, address, X, counter, origin, scale, directions, out):
     for _ in prange(n):
-        map_lane(X, counter, origin, scale, directions, out)
+        call_lane(address, (X, counter, origin, scale, directions, out))
 
 
 @kernel(parallel=True)
 def fast_gains_parallel(
-    n, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
-    floor, weight_unit, centers, n_groups, ahead, step, gains,
+    n, address, width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
+    relative, a, floor, weight_unit, centers, n_groups, ahead, step, gains,
 ):  # fmt: skip
     for lane in prange(n):
-        fast_gains_lane(
+        call_lane(address, (
             width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1,
             relative, a, floor, weight_unit, centers, n_groups, ahead, step, gains[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def panel_gains_parallel(
-    n, width, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table, label,
-    pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums,
+    n, address, width, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table,
+    label, pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_first, n_second, ahead,
+    step, sums,
 ):  # fmt: skip
     for lane in prange(n):
-        panel_gains_lane(
+        call_lane(address, (
             width, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table, label,
             pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_first, n_second, ahead,
             step, sums[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
-def tabulate_parallel(n, width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table):
+def tabulate_parallel(
+    n, address, width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table,
+):  # fmt: skip
     for _ in prange(n):
-        tabulate_lane(width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table)
+        call_lane(address, (width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table))
 
 
 @kernel(parallel=True)
-def table_gains_parallel(n, counter, table, column, weights, weight_unit, near, gains):
+def table_gains_parallel(n, address, counter, table, column, weights, weight_unit, near, gains):
     for lane in prange(n):
-        table_gains_lane(counter, table, column, weights, weight_unit, near, gains[lane])
+        call_lane(address, (counter, table, column, weights, weight_unit, near, gains[lane]))
 
 
 @kernel(parallel=True)
 def table_settle_parallel(
-    n, X, counter, table, columns, seeds, grouped, first_label, square0, square1, relative, a, floor, nearest_sq, labels
+    n, address, X, counter, table, columns, seeds, grouped, first_label, square0, square1, relative, a, floor,
+    nearest_sq, labels,
 ):  # fmt: skip
     for _ in prange(n):
-        table_settle_lane(
+        call_lane(address, (
             X, counter, table, columns, seeds, grouped, first_label, square0, square1, relative, a, floor, nearest_sq,
             labels,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
-def sample_parallel(n, nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts):
+def sample_parallel(n, address, nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts):
     for _ in prange(n):
-        sample_lane(nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts)
+        call_lane(address, (nearest_sq, weights, counter, scale0, scale1, factor, turn, key0, key1, rows, counts))
 
 
 @kernel(parallel=True)
 def panel_candidates_parallel(
-    n, width, X, counter, nearest_sq, offset, square0, square1, relative, a, floor, pack_scale, shift, centers,
+    n, address, width, X, counter, nearest_sq, offset, square0, square1, relative, a, floor, pack_scale, shift, centers,
     candidates, first_slot, ahead, step, entry_rows, entry_slots, entry_values, count,
 ):  # fmt: skip
     for lane in prange(n):
-        panel_candidates_lane(
+        call_lane(address, (
             width, X, counter, nearest_sq, offset, square0, square1, relative, a, floor, pack_scale, shift, centers,
             candidates, first_slot, ahead, step, entry_rows[lane], entry_slots[lane], entry_values[lane], count[lane],
-        )  # fmt: skip
+        ))  # fmt: skip

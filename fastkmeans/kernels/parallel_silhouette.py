@@ -5,16 +5,16 @@ from __future__ import annotations
 from numba import prange
 
 from .jit import kernel
-from .silhouette import mean_distances_lane, two_nearest_lane
+from .lanes import call_lane
 
 
 @kernel(parallel=True)
-def mean_distances_parallel(n, rows, labels, bounds, first, last, counter, plain, own, other, neighbor):
+def mean_distances_parallel(n, address, rows, labels, bounds, first, last, counter, plain, own, other, neighbor):
     for _ in prange(n):
-        mean_distances_lane(rows, labels, bounds, first, last, counter, plain, own, other, neighbor)
+        call_lane(address, (rows, labels, bounds, first, last, counter, plain, own, other, neighbor))
 
 
 @kernel(parallel=True)
-def two_nearest_parallel(n, X, counter, grouped, k, labels, plain, own, other, neighbor):
+def two_nearest_parallel(n, address, X, counter, grouped, k, labels, plain, own, other, neighbor):
     for _ in prange(n):
-        two_nearest_lane(X, counter, grouped, k, labels, plain, own, other, neighbor)
+        call_lane(address, (X, counter, grouped, k, labels, plain, own, other, neighbor))

@@ -2,111 +2,97 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from .jit import kernel
-from .sparse import (
-    sparse_exponents_lane,
-    sparse_lane,
-    sparse_own_clusters,
-    sparse_plain_lane,
-)
-from .sparse_distances import sparse_distances_lane, sparse_transform_lane
-from .sparse_gains import sparse_exact_gains_lane, sparse_gains_lane
+from .lanes import call_lane
 
 
 @kernel(parallel=True)
-def sparse_exponents_parallel(n, starts, columns, values, weights, counter, norms, largest, count, total, finite):
+def sparse_exponents_parallel(
+    n, address, starts, columns, values, weights, counter, norms, largest, count, total, finite,
+):  # fmt: skip
     for lane in prange(n):
-        sparse_exponents_lane(
-            starts, columns, values, weights, counter, norms, largest[lane], count[lane], total[lane], finite[lane]
-        )
+        call_lane(address, (
+            starts, columns, values, weights, counter, norms, largest[lane], count[lane], total[lane], finite[lane],
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def sparse_own_parallel(
-    n, starts, columns, values, old, new, weights, scale, n_digits, d, sums, cluster_weights, touched
-):
+    n, address, starts, columns, values, old, new, weights, scale, n_digits, d, sums, cluster_weights, touched,
+):  # fmt: skip
     for lane in prange(n):
-        sparse_own_clusters(
-            starts, columns, values, old, new, weights, scale, n_digits, d, sums, cluster_weights, lane, n,
+        call_lane(address, (
+            starts, columns, values, old, new, weights, scale, n_digits, d, sums, cluster_weights, np.int64(lane), n,
             touched[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def sparse_plain_parallel(
-    n,
-    starts,
-    columns,
-    values,
-    weights,
-    counter,
-    table,
-    padded,
-    halves,
-    largest,
-    norms,
-    centers,
-    squares,
-    labels,
-    counts,
-):
+    n, address, starts, columns, values, weights, counter, table, padded, halves, largest, norms, centers, squares,
+    labels, counts,
+):  # fmt: skip
     for lane in prange(n):
-        sparse_plain_lane(
+        call_lane(address, (
             starts, columns, values, weights, counter, table, padded, halves, largest, norms, centers, squares, labels,
             counts[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def sparse_parallel(
-    n, width, starts, columns, values, weights, counter, scale, table, padded, halves, largest, error, norms, centers,
-    squares, labels, counts,
+    n, address, width, starts, columns, values, weights, counter, scale, table, padded, halves, largest, error, norms,
+    centers, squares, labels, counts,
 ):  # fmt: skip
     for lane in prange(n):
-        sparse_lane(
+        call_lane(address, (
             width, starts, columns, values, weights, counter, scale, table, padded, halves, largest, error, norms,
             centers, squares, labels, counts[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def sparse_distances_parallel(
-    n, plain, starts, columns, values, order, batches, counter, centers, d, labels, fixed, weights, out, largest
-):
+    n, address, plain, starts, columns, values, order, batches, counter, centers, d, labels, fixed, weights, out,
+    largest,
+):  # fmt: skip
     for lane in prange(n):
-        sparse_distances_lane(
+        call_lane(address, (
             plain, starts, columns, values, order, batches, counter, centers, d, labels, fixed, weights, out,
             largest[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
-def sparse_transform_parallel(n, starts, columns, values, counter, table, padded, centers, squares, norms, result):
+def sparse_transform_parallel(
+    n, address, starts, columns, values, counter, table, padded, centers, squares, norms, result,
+):  # fmt: skip
     for _ in prange(n):
-        sparse_transform_lane(starts, columns, values, counter, table, padded, centers, squares, norms, result)
+        call_lane(address, (starts, columns, values, counter, table, padded, centers, squares, norms, result))
 
 
 @kernel(parallel=True)
 def sparse_gains_parallel(
-    n, starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor, seed_columns,
+    n, address, starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor, seed_columns,
     seed_values, label, nearest_sq, labels, weight_unit, gains,
 ):  # fmt: skip
     for lane in prange(n):
-        sparse_gains_lane(
+        call_lane(address, (
             starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor, seed_columns,
             seed_values, label, nearest_sq, labels, weight_unit, gains[lane],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 @kernel(parallel=True)
 def sparse_exact_gains_parallel(
-    n, starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor, candidate_starts,
-    candidate_columns, candidate_values, nearest_sq, scale0, scale1, gains,
+    n, address, starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor,
+    candidate_starts, candidate_columns, candidate_values, nearest_sq, scale0, scale1, gains,
 ):  # fmt: skip
     for lane in prange(n):
-        sparse_exact_gains_lane(
-            starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor,
-            candidate_starts, candidate_columns, candidate_values, nearest_sq, scale0, scale1, gains[lane],
-        )  # fmt: skip
+        call_lane(address, (
+            starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor, candidate_starts,
+            candidate_columns, candidate_values, nearest_sq, scale0, scale1, gains[lane],
+        ))  # fmt: skip
