@@ -39,7 +39,7 @@ def call_lane(typingctx, address, arguments):
 
 def address_of(lane_kernel: Any, arguments: tuple[Any, ...]) -> int:
     """Where the code of a lane function for such arguments begins; it is compiled if need be."""
-    widths = [len(argument) for argument in arguments if isinstance(argument, Lanes)]  # to Numba no two are alike
+    widths = [len(argument) for argument in arguments if isinstance(argument, Lanes)]  # fingerprints do not know them
     others = tuple(argument for argument in arguments if not isinstance(argument, Lanes))
     key = lane_kernel, *widths, compute_fingerprint(others)
     found = _addresses.get(key)
