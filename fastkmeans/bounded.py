@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import passes, row_codes, threads
 from .data import Data, new_counter
-from .kernels import blocks, bounds, canonical, drake, elkan, hamerly, lloyd, parallel_elkan, simd
+from .kernels import blocks, bounds, canonical, drake, elkan, hamerly, lloyd, parallel, simd
 from .kernels.micro import CENTERS
 from .packed import Frame
 from .passes import Outcome, Sums
@@ -106,9 +106,8 @@ def share_of(n: int, spread: int) -> float:
 def loaded() -> int:
     """How many versions of the kernels of bounded passes this process has compiled or loaded."""
     kernels = (
-        parallel_elkan.bounded_parallel, elkan.bounded_lane, parallel_elkan.between_parallel, elkan.between_lane,
-        parallel_elkan.neighbor_parallel, hamerly.neighbor_lane, parallel_elkan.neighbors_parallel,
-        hamerly.neighbors_lane,
+        parallel.run_lanes, elkan.bounded_lane, elkan.between_lane, hamerly.neighbor_lane, hamerly.neighbors_lane,
+        drake.runner_up_lane,
     )  # fmt: skip
     return sum(len(getattr(kernel, "overloads", ())) for kernel in kernels)
 
@@ -371,7 +370,7 @@ class GroupBounds(NearBounds):
             self.norms, self.packed, self.squares, self.places, self.frame.error, k, self.centers.shape[1],
             self.n_groups, self.span, self.between, self.half, self.fall,
         )  # fmt: skip
-        threads.share(n_lanes, parallel_elkan.between_parallel, elkan.between_lane, shared)
+        threads.share(n_lanes, elkan.between_lane, shared)
         self.typical = float(self.half.mean())
         self.stale[old] = self.stale_groups[old_groups] = 0.0
 
@@ -390,7 +389,7 @@ class GroupBounds(NearBounds):
             rows.strides[0] if address else 0, *self._moves(), self.half, self.drift, self.between,
             *self.codes.of(lo, hi), self.upper[lo:hi], self.least[lo:hi], lower, *tail,
         )  # fmt: skip
-        threads.share(n_lanes, parallel_elkan.bounded_parallel, elkan.bounded_lane, shared, private)
+        threads.share(n_lanes, elkan.bounded_lane, shared, private)
 
 
 class NeighborBounds(NearBounds):
@@ -428,7 +427,7 @@ class NeighborBounds(NearBounds):
             new_counter(), self.columns, self.packed, k, d, slip, differences, self.rise, self.reach, self.between,
             self.half, self.fall,
         )  # fmt: skip
-        threads.share(n_lanes, parallel_elkan.neighbors_parallel, hamerly.neighbors_lane, shared)
+        threads.share(n_lanes, hamerly.neighbors_lane, shared)
 
     def _share(
         self, n_lanes: int, rows: NDArray[Any], lo: int, hi: int, weights: NDArray[np.int64], tail: tuple[Any, ...],
@@ -443,7 +442,7 @@ class NeighborBounds(NearBounds):
             rows.strides[0] if address else 0, *self._moves(), self.half, self.between, self.upper[lo:hi],
             self.least[lo:hi], *tail,
         )  # fmt: skip
-        threads.share(n_lanes, parallel_elkan.neighbor_parallel, hamerly.neighbor_lane, shared, private)
+        threads.share(n_lanes, hamerly.neighbor_lane, shared, private)
 
 
 class RunnerUpBounds(Bounds):
@@ -509,7 +508,7 @@ class RunnerUpBounds(Bounds):
             address, rows.strides[0] if address else 0, self.lost, self.kept, self.gaps[lo:hi], self.rests[lo:hi],
             self.rivals[lo:hi], *tail,
         )  # fmt: skip
-        threads.share(n_lanes, parallel_elkan.runner_up_parallel, drake.runner_up_lane, shared, private)
+        threads.share(n_lanes, drake.runner_up_lane, shared, private)
 
 
 def make_bounds(data: Data, centers: NDArray[Any], spread: int = 1) -> Bounds:

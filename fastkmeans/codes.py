@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, new_counter
-from .kernels import codes, integer, mapped, micro, parallel_seeding, simd
+from .kernels import codes, integer, mapped, micro, simd
 
 if TYPE_CHECKING:
     from .packed import Frame
@@ -57,7 +57,7 @@ class Codes:
             simd.lanes(self.width), self.kind, rows, new_counter(), scale, shift, self._error(frame),
             np.float32(self.row_top), np.float32(self.limit), *found,
         )  # fmt: skip
-        threads.share(n_lanes, parallel_seeding.encode_parallel, codes.encode_lane, shared)
+        threads.share(n_lanes, codes.encode_lane, shared)
         self.rows[lo] = found
 
     def _error(self, frame: Frame) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import threads
 from .cosine import Directions
 from .gather import Room
-from .kernels import exact, parallel, simd
+from .kernels import exact, simd
 from .kernels import sparse as sparse_kernels
 from .points import Points, raise_nonfinite, raise_overflow, weight_grid
 from .sparse import CsrRows
@@ -281,10 +281,10 @@ class Data:
                 done = self._scan_single(rows, size, n_lanes, private)
             if not done and compact and d < 32:
                 shared: tuple[Any, ...] = (rows.reshape(-1), size, new_counter())
-                threads.share(n_lanes, parallel.exponents_flat_parallel, exact.exponents_flat_lane, shared, private)
+                threads.share(n_lanes, exact.exponents_flat_lane, shared, private)
             elif not done:
                 shared = (rows, weights, new_counter())
-                threads.share(n_lanes, parallel.exponents_parallel, exact.exponents_lane, shared, private)
+                threads.share(n_lanes, exact.exponents_lane, shared, private)
             if not finite.all():
                 raise_nonfinite(self.points, estimator)
             # fold the positions of a period onto features
@@ -306,17 +306,13 @@ class Data:
         estimator: str | None,
     ) -> None:  # fmt: skip
         """Scan some compressed rows: largest (d,) float64, count, total (d,) Python integers INOUT."""
-        from .kernels import parallel_sparse
-
         n_lanes = self.lanes(16.0 * len(rows.columns), hi - lo)
         lane_largest = np.zeros((n_lanes, self.d))
         lane_count, lane_total = np.zeros((2, n_lanes, 2, self.d), np.int64)
         finite = np.ones((n_lanes, 1), np.uint8)
         shared = (*rows, self.weights_of(lo, hi), new_counter(), self.norms[lo:hi])
         private = (lane_largest, lane_count, lane_total, finite)
-        threads.share(
-            n_lanes, parallel_sparse.sparse_exponents_parallel, sparse_kernels.sparse_exponents_lane, shared, private
-        )
+        threads.share(n_lanes, sparse_kernels.sparse_exponents_lane, shared, private)
         if not finite.all():
             raise_nonfinite(self.points, estimator)
         np.maximum(largest, lane_largest.max(axis=0), out=largest)
@@ -334,7 +330,7 @@ class Data:
         whole = n // (size // d) * (size // d)
         odd = np.zeros((n_lanes, 1), np.uint8)
         shared = (bits[:whole].reshape(-1, size), new_counter())
-        threads.share(n_lanes, parallel.exponents_single_parallel, exact.exponents_single_lane, shared, (*private, odd))
+        threads.share(n_lanes, exact.exponents_single_lane, shared, (*private, odd))
         if whole < n:  # the last few, which do not fill a period
             rest = (bits[whole:].reshape(1, -1), new_counter())
             exact.exponents_single_lane(

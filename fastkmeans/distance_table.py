@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, new_counter
-from .kernels import canonical, parallel_seeding, simd
+from .kernels import canonical, simd
 from .kernels import distance_table as kernels
 from .packed import Frame
 from .passes import ahead
@@ -123,7 +123,7 @@ def fast_distances(
         simd.lanes(width), rows, new_counter(), packing.is_plain(rows), packing.scale, packing.tiled_shift,
         by_groups(centers, width), pitch // width, *ahead(rows, kernels.BLOCK), values,
     )  # fmt: skip
-    threads.share(n_lanes, parallel_seeding.tabulate_parallel, kernels.tabulate_lane, shared)
+    threads.share(n_lanes, kernels.tabulate_lane, shared)
 
 
 class DistanceTable:
@@ -158,7 +158,7 @@ class DistanceTable:
         """By how much every candidate would lower the potential; within Packing.gain_errors."""
         out = np.zeros((self.n_lanes, self.values.shape[1]))
         shared = (new_counter(), self.values, self.column, self.data.weights, weight_unit, self.near)
-        threads.share(self.n_lanes, parallel_seeding.table_gains_parallel, kernels.table_gains_lane, shared, (out,))
+        threads.share(self.n_lanes, kernels.table_gains_lane, shared, (out,))
         self.column = -1
         return out.sum(axis=0)
 
@@ -179,6 +179,6 @@ class DistanceTable:
                 *self.packing.bounds, nearest_sq[lo:hi], labels[lo:hi],
             )  # fmt: skip
             threads.share(
-                self.n_lanes, parallel_seeding.table_settle_parallel, kernels.table_settle_lane, shared
+                self.n_lanes, kernels.table_settle_lane, shared
             )  # fmt: skip
         self.pending = []

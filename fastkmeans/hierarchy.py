@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import passes, seeding, threads
 from .data import Data, new_counter
 from .gather import Room
-from .kernels import parallel_pairs, tree
+from .kernels import tree
 from .passes import Sums
 from .points import Points
 from .solver import Solver
@@ -263,7 +263,7 @@ def predict(points: Points, splits: Splits, *, n_threads: int | None = None) -> 
     centers = splits.centers.astype(np.float64, copy=False)
     for lo, hi, rows in data.ranges(16.0 * data.d * depth):
         shared = (rows, new_counter(), centers, splits.children, labels[lo:hi])
-        threads.share(n_lanes, parallel_pairs.descend_parallel, tree.descend_lane, shared)
+        threads.share(n_lanes, tree.descend_lane, shared)
     return labels
 
 

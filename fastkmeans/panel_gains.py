@@ -9,7 +9,7 @@ from . import threads
 from .data import Data, filled, new_counter
 from .distance_table import Packing
 from .kernels import panel_gains as kernels
-from .kernels import parallel_seeding, simd
+from .kernels import simd
 from .passes import ahead
 
 FRESH = 2  # seeds that a visit takes into account, at most
@@ -79,7 +79,7 @@ class PanelGains:
                 *packing.bounds, weight_unit, centers.reshape(-1), n_first, n_second, *ahead(rows, 3 * self.width),
             )  # fmt: skip
             threads.share(
-                self.n_lanes, parallel_seeding.panel_gains_parallel, kernels.panel_gains_lane, shared, (out,)
+                self.n_lanes, kernels.panel_gains_lane, shared, (out,)
             )  # fmt: skip
         self.known = len(seeds)
         return out.sum(axis=0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import sparse_passes, threads
 from .data import Data, RowSum, field_exponent, new_counter, power_pair, round_ratio
-from .kernels import canonical, exact, features, filtered, lloyd, parallel, parallel_pairs, plane, simd
+from .kernels import canonical, exact, features, filtered, lloyd, plane, simd
 from .packed import NO_TILES, Packed, duplicates, is_small
 
 NO_CENTERS = np.empty((0, 0))
@@ -136,11 +136,12 @@ class Sums:
         weights: NDArray[np.int64],
     ) -> None:  # fmt: skip
         """The second visit of rows whose label changed, where lanes own clusters."""
-        shared = (rows, before, after, weights, data.grid.scale, data.grid.digits, self.lane_sums[0])
-        threads.share(
-            self.touched.shape[0], parallel.own_parallel, lloyd.own_clusters, (*shared, self.lane_weights[0]),
-            (self.touched,), numbered=True,
+        n_lanes = len(self.touched)
+        shared = (
+            rows, before, after, weights, data.grid.scale, data.grid.digits, self.lane_sums[0], self.lane_weights[0],
+            n_lanes,
         )  # fmt: skip
+        threads.share(n_lanes, lloyd.own_clusters, shared, (np.arange(n_lanes), self.touched))
 
     def cluster_total(self, c: int, j: int) -> int:
         return sum(int(self.total[c, t, j]) << (32 * t) for t in range(self.digits))
@@ -229,10 +230,10 @@ def assign(
             taken = (True, measure.centers, measure.values[lo:hi])
         if p.orientation == "plane":
             shared: tuple[Any, ...] = (*head, *p.plane, *tail)
-            threads.share(n_lanes, parallel_pairs.plane_parallel, plane.plane_lane, shared, private)
+            threads.share(n_lanes, plane.plane_lane, shared, private)
         elif p.orientation == "plain":
             shared = (*head, p.grouped, k, *tail)
-            threads.share(n_lanes, parallel.plain_parallel, lloyd.plain_lane, shared, private)
+            threads.share(n_lanes, lloyd.plain_lane, shared, private)
         else:
             f = p.frame
             scale = f.dtype.type(f.scale)
@@ -244,9 +245,7 @@ def assign(
                 kept = kept_bounds(keep if p.in_order else None, k, lo, hi)
                 shared = (width, *head, scale, f.shift, *integers, *bounds, *kept[:2], k, *follows, *kept[2:], *taken)
                 shared = (*shared, *tail)
-                threads.share(
-                    n_lanes, parallel.filtered_parallel, filtered.filtered_lane, shared, (*private, largest_sq)
-                )
+                threads.share(n_lanes, filtered.filtered_lane, shared, (*private, largest_sq))
                 scales.add(f.scale if p.in_order else math.inf)
                 if head[-1][0] < len(rows):  # too much was left in doubt: the rest of the rows without the filter
                     data.filters = False
@@ -258,9 +257,7 @@ def assign(
                 block = max(8, min(512, (1 << 19) // (4 * d)) // 8 * 8)
                 shared = (width, p.each, *head, scale, f.shift, p.minus, p.rows.reshape(-1), *bounds, k, block, *taken)
                 shared = (*shared, *tail)
-                threads.share(
-                    n_lanes, parallel_pairs.features_parallel, features.features_lane, shared, (*private, largest_sq)
-                )
+                threads.share(n_lanes, features.features_lane, shared, (*private, largest_sq))
             elif p.orientation == "points":
                 points = 3 * p.width
                 shared = (
@@ -276,11 +273,11 @@ def assign(
                     *taken,
                     *tail,
                 )
-                threads.share(n_lanes, parallel.points_parallel, lloyd.points_lane, shared, (*private, largest_sq))
+                threads.share(n_lanes, lloyd.points_lane, shared, (*private, largest_sq))
             elif p.orientation == "centers":
                 tiles = max(1, min(lloyd.TILES, -(-len(rows) // (12 * n_lanes)), (1 << 19) // (48 * d)))
                 shared = (width, *head, scale, f.shift, p.groups, *bounds, k, tiles, *ahead(rows, 6), *taken, *tail)
-                threads.share(n_lanes, parallel.centers_parallel, lloyd.centers_lane, shared, (*private, largest_sq))
+                threads.share(n_lanes, lloyd.centers_lane, shared, (*private, largest_sq))
         if sums is not None:
             if before is not None:
                 sums.move_owned(data, rows, before, part, weights)
@@ -321,7 +318,7 @@ def place(data: Data, known: NDArray[np.int32], labels: NDArray[np.int32], sums:
         weights, part = data.weights_of(lo, hi), labels[lo:hi]
         before = part.copy() if sums.owned else None
         shared = (rows, weights, new_counter(), known[lo:hi], part, not sums.owned, data.grid.scale)
-        threads.share(n_lanes, parallel.known_parallel, lloyd.known_lane, shared, private)
+        threads.share(n_lanes, lloyd.known_lane, shared, private)
         if before is not None:
             sums.move_owned(data, rows, before, part, weights)
         sums.settle()
@@ -372,10 +369,10 @@ def own_distances(data: Data, centers: NDArray[Any], labels: NDArray[np.int32]) 
         tail = (data.weights_of(lo, hi), out[lo:hi])
         if plain:
             shared: tuple[Any, ...] = (rows, new_counter(), centers, labels[lo:hi], *tail)
-            threads.share(n_lanes, parallel.distances_parallel, canonical.distances_lane, shared, (largest,))
+            threads.share(n_lanes, canonical.distances_lane, shared, (largest,))
         else:
             shared = (rows, new_counter(), centers.astype(np.float64, copy=False), labels[lo:hi], *tail)
-            threads.share(n_lanes, parallel.wide_distances_parallel, canonical.wide_distances_lane, shared, (largest,))
+            threads.share(n_lanes, canonical.wide_distances_lane, shared, (largest,))
     return out, float(largest.max())
 
 
@@ -433,5 +430,5 @@ def distances(data: Data, centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArra
     plain = simd.lane_width() == 1
     for lo, hi, rows in data.ranges(6.0 * d * k):
         shared = (rows, new_counter(), grouped, k, plain, out[lo:hi])
-        threads.share(n_lanes, parallel.transform_parallel, canonical.transform_lane, shared)
+        threads.share(n_lanes, canonical.transform_lane, shared)
     return out

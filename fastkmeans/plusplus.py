@@ -27,7 +27,7 @@ from .data import Data, filled, new_counter
 from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
 from .forecast import Sample
-from .kernels import codes, distance_table, fast_gains, parallel_seeding, simd
+from .kernels import codes, distance_table, fast_gains, simd
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
 from .packed import is_small
@@ -284,7 +284,7 @@ class Seeding:
         n_lanes = data.lanes(8.0 * data.n * data.d, data.n)
         for lo, hi, rows in data.ranges(16.0 * data.d):
             shared = (self.plain, rows, new_counter(), center, np.int32(t), self.nearest_sq[lo:hi], self.labels[lo:hi])
-            threads.share(n_lanes, parallel_seeding.nearer_parallel, exact_gains.nearer_lane, shared)
+            threads.share(n_lanes, exact_gains.nearer_lane, shared)
         self.unsettled = 0
 
     def _most_following(self, t: int) -> int:
@@ -410,7 +410,7 @@ class Seeding:
                 self.plain, rows, data.weights_of(lo, hi), new_counter(), self.nearest_sq[lo:hi], candidates,
                 *self.frozen.scale,
             )  # fmt: skip
-            threads.share(self.n_lanes, parallel_seeding.gains_parallel, exact_gains.gains_lane, shared, (gains,))
+            threads.share(self.n_lanes, exact_gains.gains_lane, shared, (gains,))
         digits = gains.reshape(self.n_lanes, len(candidates), draws.DIGITS).sum(axis=0).tolist()
         return [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]
 
@@ -442,9 +442,7 @@ class Seeding:
                 self.seeds[first:n], np.int32(first), packing.scale, packing.tiled_shift, scale, scale, *packing.bounds,
                 weight_unit, centers, n_groups, *ahead(rows, 6),
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, parallel_seeding.fast_gains_parallel, fast_gains.fast_gains_lane, shared, (gains,)
-            )
+            threads.share(self.n_lanes, fast_gains.fast_gains_lane, shared, (gains,))
         self.unsettled = 0
         totals = gains.sum(axis=0)[1 : L + 1]
         return totals, self._gain_errors(packing, totals, weight_unit, fast_gains.BLOCK_ROWS) if L else totals

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, field_exponent, new_counter, power_pair
-from .kernels import parallel_seeding
 from .kernels import seeding as draws
 
 
@@ -29,7 +28,7 @@ class Frozen:
         self.exponent = max(field_exponent(largest) - draws.BITS, -1074)
         self.scale = power_pair(-self.exponent)
         shared = (nearest_sq, data.weights, new_counter(), *self.scale, self.nearest_sq, self.sums)
-        threads.share(data.lanes(8.0 * data.n, data.n), parallel_seeding.freeze_parallel, draws.freeze_lane, shared)
+        threads.share(data.lanes(8.0 * data.n, data.n), draws.freeze_lane, shared)
         draws.running_sums(self.sums, self.running)
         self.total = sum(digit << (32 * t) for t, digit in enumerate(self.running[-1].tolist()))
         return True

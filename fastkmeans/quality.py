@@ -269,8 +269,8 @@ def _mean_distances(
     """Mean distance of rows, in the order of clusters, to their own and to the nearest other one, and which that is."""
     from fastkmeans import threads
     from fastkmeans.data import new_counter
-    from fastkmeans.kernels import parallel_silhouette, simd
     from fastkmeans.kernels import silhouette as kernels
+    from fastkmeans.kernels import simd
 
     rows = points.take(order)
     n, d = rows.shape
@@ -286,7 +286,7 @@ def _mean_distances(
     step = max(1, int(pairs / (float(n) * d)) // kernels.PANEL) * kernels.PANEL
     for lo in range(0, n, step):
         shared = (rows, numbers, bounds, lo, min(lo + step, n), new_counter(), plain, own, other, neighbor)
-        threads.share(n_lanes, parallel_silhouette.mean_distances_parallel, kernels.mean_distances_lane, shared)
+        threads.share(n_lanes, kernels.mean_distances_lane, shared)
     return own, other, neighbor
 
 
@@ -296,7 +296,7 @@ def _center_distances(
     """Squared distance of the rows to their own center and to the nearest other; which it is."""
     from fastkmeans import threads
     from fastkmeans.data import new_counter
-    from fastkmeans.kernels import canonical, parallel_silhouette, simd
+    from fastkmeans.kernels import canonical, simd
     from fastkmeans.kernels import silhouette as kernels
 
     k, d = centers.shape
@@ -307,7 +307,7 @@ def _center_distances(
     plain = simd.lane_width() == 1
     for lo, hi, rows in data.ranges(6.0 * d * k):
         shared = (rows, new_counter(), grouped, k, labels[lo:hi], plain, own[lo:hi], other[lo:hi], neighbor[lo:hi])
-        threads.share(n_lanes, parallel_silhouette.two_nearest_parallel, kernels.two_nearest_lane, shared)
+        threads.share(n_lanes, kernels.two_nearest_lane, shared)
     return own, other, neighbor
 
 

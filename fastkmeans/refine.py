@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import passes, sparse_passes, threads
 from .data import Data, round_ratio
-from .kernels import lloyd, parallel
+from .kernels import lloyd
 from .passes import Sums
 
 if TYPE_CHECKING:
@@ -223,8 +223,8 @@ def _move(data: Data, old: NDArray[np.int32], new: NDArray[np.int32], sums: Sums
             data.grid.scale,
             data.grid.digits,
         )
-        shared += (sums.lane_sums[0], sums.lane_weights[0])
-        threads.share(n_lanes, parallel.own_parallel, lloyd.own_clusters, shared, (touched,), numbered=True)
+        shared += (sums.lane_sums[0], sums.lane_weights[0], n_lanes)
+        threads.share(n_lanes, lloyd.own_clusters, shared, (np.arange(n_lanes), touched))
     sums.touched[0] |= touched.any(axis=0)
     sums.settle()
 

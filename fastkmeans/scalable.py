@@ -21,7 +21,7 @@ from . import passes, threads
 from .data import Data, new_counter
 from .draws import Stream
 from .kernels import gains as kernels
-from .kernels import parallel_seeding, philox
+from .kernels import philox
 from .packed import Packed
 from .potentials import Frozen
 
@@ -73,7 +73,7 @@ class Candidates:
                     True, block, new_counter(), centers[c : c + 1], np.int32(first + c), self.nearest_sq[lo:hi],
                     self.labels[lo:hi],
                 )  # fmt: skip
-                threads.share(1, parallel_seeding.nearer_parallel, kernels.nearer_lane, shared)
+                threads.share(1, kernels.nearer_lane, shared)
 
     def sample(self, n_expected: float, turn: int, key: tuple[np.uint64, np.uint64]) -> NDArray[np.int64] | None:
         """Rows that join in a round, ascending; None where every row of positive weight lies on a candidate."""
@@ -88,7 +88,7 @@ class Candidates:
             counts,
         )  # fmt: skip
         n_lanes = data.lanes(50.0 * data.n, data.n)
-        threads.share(n_lanes, parallel_seeding.sample_parallel, philox.sample_lane, shared)
+        threads.share(n_lanes, philox.sample_lane, shared)
         starts = np.arange(len(counts)) * philox.SAMPLE_BLOCK
         return np.concatenate([rows[s : s + c] for s, c in zip(starts, counts, strict=True)])
 

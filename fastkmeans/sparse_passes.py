@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import Data, field_exponent, new_counter
-from .kernels import parallel_sparse, simd
+from .kernels import simd
 from .kernels import sparse as kernels
 from .kernels import sparse_distances as distances_of
 
@@ -81,12 +81,12 @@ def assign(
         tail = (packed.largest, data.norms[lo:hi], centers, packed.squares, part)
         if width == 1:
             shared: tuple[Any, ...] = (*head, packed.table, packed.padded, packed.halves, *tail)
-            threads.share(n_lanes, parallel_sparse.sparse_plain_parallel, kernels.sparse_plain_lane, shared, (counts,))
+            threads.share(n_lanes, kernels.sparse_plain_lane, shared, (counts,))
         else:
             scale = rows.values.dtype.type(packed.scale)
             shared = (simd.lanes(width), *head, scale, packed.table, packed.padded, packed.halves, tail[0])
             shared += (packed.error, *tail[1:])
-            threads.share(n_lanes, parallel_sparse.sparse_parallel, kernels.sparse_lane, shared, (counts,))
+            threads.share(n_lanes, kernels.sparse_lane, shared, (counts,))
         if sums is not None:
             move(data, rows, before, part, weights, sums.lane_sums[0], sums.lane_weights[0], sums.touched)
             sums.settle()
@@ -97,11 +97,9 @@ def move(
     sums: NDArray[np.int64], cluster_weights: NDArray[np.int64], touched: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Move rows whose label changed between the sums: lanes own clusters."""
-    shared = (*rows, before, after, weights, data.grid.scale, data.grid.digits, data.d, sums, cluster_weights)
-    threads.share(
-        len(touched), parallel_sparse.sparse_own_parallel, kernels.sparse_own_clusters, shared, (touched,),
-        numbered=True,
-    )  # fmt: skip
+    n_lanes = len(touched)
+    shared = (*rows, before, after, weights, data.grid.scale, data.grid.digits, data.d, sums, cluster_weights, n_lanes)
+    threads.share(n_lanes, kernels.sparse_own_clusters, shared, (np.arange(n_lanes), touched))
 
 
 def own_distances(
@@ -126,7 +124,6 @@ def own_distances(
         )  # fmt: skip
         threads.share(
             n_lanes,
-            parallel_sparse.sparse_distances_parallel,
             distances_of.sparse_distances_lane,
             shared,
             (largest,),
@@ -143,4 +140,4 @@ def distances(data: Data, centers: NDArray[Any], out: NDArray[Any]) -> None:
         shared = (
             *rows, new_counter(), packed.table, packed.padded, centers, packed.squares, data.norms[lo:hi], out[lo:hi],
         )  # fmt: skip
-        threads.share(n_lanes, parallel_sparse.sparse_transform_parallel, distances_of.sparse_transform_lane, shared)
+        threads.share(n_lanes, distances_of.sparse_transform_lane, shared)

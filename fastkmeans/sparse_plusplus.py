@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from . import threads
 from .data import new_counter
-from .kernels import parallel_sparse
 from .kernels import seeding as draws
 from .kernels import sparse_gains as kernels
 from .plusplus import Seeding
@@ -78,9 +77,7 @@ class SparseSeeding(Seeding):
                 relative, floor, seed.columns, seed.values, label, self.nearest_sq[lo:hi], self.labels[lo:hi],
                 weight_unit,
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, parallel_sparse.sparse_gains_parallel, kernels.sparse_gains_lane, shared, (gains,)
-            )
+            threads.share(self.n_lanes, kernels.sparse_gains_lane, shared, (gains,))
         self.unsettled = 0
         totals = gains.sum(axis=0)[1 : L + 1]
         if L == 0:
@@ -114,7 +111,7 @@ class SparseSeeding(Seeding):
                 relative, floor, *compressed, self.nearest_sq[lo:hi], *self.frozen.scale,
             )  # fmt: skip
             threads.share(
-                self.n_lanes, parallel_sparse.sparse_exact_gains_parallel, kernels.sparse_exact_gains_lane, shared,
+                self.n_lanes, kernels.sparse_exact_gains_lane, shared,
                 (gains,),
             )  # fmt: skip
         digits = gains.reshape(self.n_lanes, L, draws.DIGITS).sum(axis=0).tolist()

@@ -1,6 +1,6 @@
 """Threads are borrowed: how many, on which pool, and everything put back afterwards.
 
-Kernels with a parallel body run on Numba's pool.  Where that pool can't be trusted (a forked child of a process that
+Lane functions run on Numba's pool.  Where that pool can't be trusted (a forked child of a process that
 has used it: GNU OpenMP dies there; the "workqueue" layer anywhere but on the main thread: it aborts on concurrent use)
 the same lane functions run on Python threads instead, which they can because they release the GIL.  The result is
 the same to the bit either way.
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-SERIAL_WORK = 2e7  # multiply-adds of a pass below which starting threads (and loading a parallel kernel) does not pay
+SERIAL_WORK = 2e7  # multiply-adds of a pass below which starting threads (and loading the parallel body) does not pay
 RUNNING_WORK = 4e6  # the same where threads run and the kernel is loaded already
 APART = 128  # bytes between what two lanes write: caches fetch lines of 64 in pairs
 
@@ -112,7 +112,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _pool_is_safe() -> bool:
-    """Whether a parallel kernel may be called here and now."""
+    """Whether the parallel body may be called here and now."""
     if _pool_pid is not None and _pool_pid != os.getpid():
         return False
     if threading.current_thread() is threading.main_thread():
@@ -172,13 +172,7 @@ def per_lane(n_lanes: int, count: int, dtype: Any) -> np.ndarray:
 
 
 def share(
-    n_lanes: int,
-    parallel_kernel: Callable[..., Any],
-    lane_kernel: Callable[..., Any],
-    shared: tuple[Any, ...],
-    private: Iterable[np.ndarray] = (),
-    *,
-    numbered: bool = False,
+    n_lanes: int, lane_kernel: Callable[..., Any], shared: tuple[Any, ...], private: Iterable[np.ndarray] = ()
 ) -> None:
     """Run a lane kernel on `n_lanes` threads.
 
@@ -186,44 +180,46 @@ def share(
     ----------
     n_lanes : int
         One runs the lane on the calling thread, without compiling the parallel body.
-    parallel_kernel, lane_kernel : kernels
-        ``parallel_kernel(n_lanes, address, *shared, *private)``, with the address of the code of the lane kernel, and,
-        for one lane, ``lane_kernel(*shared, *private[lane])``.
+    lane_kernel : kernel
+        ``lane_kernel(*shared, *(array[lane] for array in private))``; returns nothing.
     shared : tuple
         Arguments all lanes see; a counter among them shares out the work.
     private : iterable of ndarray
         Arrays whose first axis is the lane.
-    numbered : bool
-        Whether the lane kernel takes ``lane, n_lanes`` after the shared arguments.
     """
     private = tuple(private)
 
-    def arguments(i: int) -> tuple[Any, ...]:
-        return (*shared, *((i, n_lanes) if numbered else ()), *(a[i] for a in private))
-
     def lane(i: int) -> None:
-        lane_kernel(*arguments(i))
+        lane_kernel(*shared, *(array[i] for array in private))
 
     if n_lanes == 1:
         lane(0)
     elif _pool_is_safe():
-        from .kernels.lanes import address_of
-
-        _run_on_pool(n_lanes, parallel_kernel, (address_of(lane_kernel, arguments(0)), *shared, *private))
+        _run_on_pool(n_lanes, lane_kernel, shared, private)
     else:
         _warn_forked()
         on_python_threads(n_lanes, lane)
 
 
-def _run_on_pool(n_lanes: int, parallel_kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+@functools.cache
+def _body() -> Any:
+    """The module of the parallel body; an import is a part of what a small call takes."""
+    from .kernels import parallel
+
+    return parallel
+
+
+def _run_on_pool(n_lanes: int, lane_kernel: Any, shared: tuple[Any, ...], private: tuple[np.ndarray, ...]) -> None:
     global _pool_pid
     import numba
 
+    body = _body()
+    arguments = body.body_arguments(lane_kernel, shared, private)
     before = numba.get_num_threads()
     try:
         if before != n_lanes:
             numba.set_num_threads(n_lanes)
-        parallel_kernel(n_lanes, *arguments)
+        body.run_lanes(n_lanes, *arguments)
     finally:
         if before != n_lanes:
             numba.set_num_threads(before)

@@ -23,7 +23,6 @@ from .kernels import (
     mapped,
     micro,
     panel_visit,
-    parallel_seeding,
     simd,
     visit,
 )
@@ -99,7 +98,7 @@ class Map:
 
     def of(self, X: NDArray[Any], out: NDArray[np.float32], n_lanes: int = 1) -> NDArray[np.float32]:
         shared = (X, new_counter(), self.origin, self.scale, self.directions.reshape(-1), out)
-        threads.share(n_lanes, parallel_seeding.map_parallel, mapped.map_lane, shared)
+        threads.share(n_lanes, mapped.map_lane, shared)
         return out
 
 
@@ -215,7 +214,7 @@ class Visits:
             if single not in spaced:
                 shared: tuple[Any, ...] = (plain, self.seeds[:t], new_counter(), grouped, M, *square, table, closest)
                 n_lanes = data.lanes(16.0 * t * M * d, t)
-                threads.share(n_lanes, parallel_seeding.spacing_parallel, pairs.spacing_lane, shared)
+                threads.share(n_lanes, pairs.spacing_lane, shared)
                 spaced[single] = None if plain else self._packed(candidates, frame.scale, frame.shift)
             tail = (
                 self.nearest_sq[lo:hi], self.labels[lo:hi], lo, table, closest, *square, frame.error, candidates,
@@ -224,14 +223,13 @@ class Visits:
             private = (*self.entries, counts)
             if plain:
                 shared = (rows, new_counter(), *tail)
-                parallel_kernel, lane_kernel = parallel_seeding.plain_candidates_parallel, visit.plain_candidates_lane
-                threads.share(self.n_lanes, parallel_kernel, lane_kernel, shared, private)
+                threads.share(self.n_lanes, visit.plain_candidates_lane, shared, private)
                 continue
             shared = (
                 simd.lanes(width), rows, new_counter(), *self._stretches(lo, hi, frame), *tail,
                 frame.dtype.type(frame.scale), frame.shift, *spaced[single], *ahead(rows, d), *self._mapped(lo, hi),
             )  # fmt: skip
-            threads.share(self.n_lanes, parallel_seeding.candidates_parallel, visit.candidates_lane, shared, private)
+            threads.share(self.n_lanes, visit.candidates_lane, shared, private)
         self.share = (int(counts[:, 1].sum()) - before) / data.n
 
     def _by_codes(self, candidates: NDArray[np.float64], t: int) -> bool:
@@ -288,7 +286,7 @@ class Visits:
                 packing.tiled_shift, centers.reshape(-1), candidates, first_slot, *ahead(rows, data.d),
             )  # fmt: skip
             threads.share(
-                self.n_lanes, parallel_seeding.coded_candidates_parallel, coded_visit.coded_candidates_lane, shared,
+                self.n_lanes, coded_visit.coded_candidates_lane, shared,
                 (*self.entries, counts),
             )  # fmt: skip
 
@@ -304,7 +302,7 @@ class Visits:
                 *ahead(rows, micro.PANEL * self.width),
             )  # fmt: skip
             threads.share(
-                self.n_lanes, parallel_seeding.panel_candidates_parallel, panel_visit.panel_candidates_lane, shared,
+                self.n_lanes, panel_visit.panel_candidates_lane, shared,
                 (*self.entries, counts),
             )  # fmt: skip
 

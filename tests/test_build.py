@@ -39,7 +39,7 @@ from fastkmeans import (
     threads,
     visits,
 )
-from fastkmeans.kernels import jit, lloyd, simd
+from fastkmeans.kernels import jit, lloyd, parallel, simd
 
 WIDTH = max(4, simd.native_lanes())
 
@@ -66,24 +66,19 @@ def dispatchers():
 
 
 KERNELS = dispatchers()
-PARALLEL = sorted(name for name in KERNELS if name.startswith("parallel"))  # parallel.py and its like
+BODY = "parallel.run_lanes"
 
 
 # ------------------------------------------------------------------------------------------------------- options
 @pytest.mark.parametrize("name", sorted(KERNELS))
 def test_options(name):
-    """No fastmath anywhere; no GIL, so that Python threads can serve; prange only in parallel.py and its like."""
+    """No fastmath anywhere; no GIL, so that Python threads can serve; one of them has a prange."""
     options = KERNELS[name].targetoptions
     assert not options.get("fastmath")
     assert options.get("nogil") is True
     assert options.get("error_model") == "numpy"
-    assert bool(options.get("parallel")) == (name in PARALLEL)
+    assert bool(options.get("parallel")) == (name == BODY)
     assert not options.get("boundscheck")
-
-
-def test_the_parallel_kernels_are_found():
-    assert len(PARALLEL) >= 10
-    assert all(name.endswith("_parallel") for name in PARALLEL)
 
 
 # ------------------------------------------------------------------------------------------------ parallel loops
@@ -125,7 +120,7 @@ def workload(n_threads, dtype="f4"):
 
 
 def further_work(monkeypatch):
-    """Call the parallel kernels that `workload` does not: two centers, compressed rows, other bounds, maps, tables."""
+    """Call the lanes that `workload` does not: two centers, compressed rows, other bounds, maps, tables."""
     from scipy.sparse import csr_array
 
     rng = np.random.default_rng(0)
@@ -156,7 +151,7 @@ def further_work(monkeypatch):
 
 
 class UntilParfors(CompilerBase):
-    """Numba's pipeline up to the pass that finds parallel loops; what follows would compile the lanes into each."""
+    """Numba's pipeline up to the pass that finds parallel loops."""
 
     def define_pipelines(self):
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
@@ -167,27 +162,27 @@ class UntilParfors(CompilerBase):
 
 
 def test_every_prange_is_a_parallel_loop(monkeypatch):
-    """Numba may run a prange serially without a word. One loop each must have become a parallel region.
+    """Numba may run a prange serially without a word. For every lane the one loop must have become a parallel region.
 
-    Signatures come from real calls; what was loaded from the cache knows nothing of loops, so they are compiled again,
-    as far as that tells.
+    Arguments come from real calls; what was loaded from the cache knows nothing of loops, so the body is compiled
+    again for them, as far as that tells.
     """
     monkeypatch.setattr(threads, "SERIAL_WORK", 0)
     seen = {}
 
-    def note(n_lanes, parallel_kernel, lane_kernel, shared, private=(), *, numbered=False):
-        arguments = (4, 0, *shared, *private)
-        module = parallel_kernel.py_func.__module__.rpartition(".")[2]
-        seen.setdefault(f"{module}.{parallel_kernel.py_func.__name__}", tuple(numba.typeof(a) for a in arguments))
-        share(1, parallel_kernel, lane_kernel, shared, private, numbered=numbered)
+    def note(n_lanes, lane_kernel, shared, private=()):
+        module = lane_kernel.py_func.__module__.rpartition(".")[2]
+        arguments = (4, *parallel.body_arguments(lane_kernel, shared, tuple(private)))
+        seen.setdefault(f"{module}.{lane_kernel.py_func.__name__}", tuple(numba.typeof(a) for a in arguments))
+        share(1, lane_kernel, shared, private)
 
     share = threads.share
     monkeypatch.setattr(threads, "share", note)
     workload(1)
     further_work(monkeypatch)
-    assert sorted(seen) == PARALLEL
+    assert sorted(seen) == sorted(name for name in KERNELS if name.endswith(("_lane", "own_clusters")))
+    compiler = KERNELS[BODY]._compiler
     for name, types in seen.items():
-        compiler = KERNELS[name]._compiler
         with monkeypatch.context() as patch:
             diagnostics = []
             patch.setattr(ParforPass, "run_pass", noting(ParforPass.run_pass, diagnostics))

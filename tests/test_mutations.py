@@ -250,17 +250,12 @@ class Copy:
     def __init__(self, folder: Path, package: Path = PACKAGE):
         self.site = folder
         self.package = folder / "fastkmeans"
-        shutil.copytree(package, self.package, ignore=shutil.ignore_patterns("__pycache__"))
-        for compiled in package.rglob("*.nb[ic]"):
-            place = self.package / compiled.relative_to(package)
-            place.parent.mkdir(exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # another process has compiled something anew meanwhile
-                link(compiled, place)
+        shutil.copytree(package, self.package, ignore=shutil.ignore_patterns("*.pyc"), copy_function=carry)
 
     def run(self, *tests):
         """Exit code and output of pytest for these tests, of test_exact_fit.py unless they name another file."""
         environment = {**os.environ, "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1"}
-        environment.pop("NUMBA_CACHE_DIR", None)
+        environment.pop("NUMBA_CACHE_DIR", None)  # what is compiled comes with the copy, and lies beside the sources
         files = [test if ".py::" in test else f"test_exact_fit.py::{test}" for test in tests]
         names = [str(TESTS / file) for file in files]
         command = [sys.executable, "-c", RUN, str(self.site), *names]
@@ -277,12 +272,16 @@ class Copy:
         return self.run(mutation.test)
 
 
-def link(source, place):
-    """Numba replaces its files and never writes into one: two copies may share it."""
-    try:
-        os.link(source, place)
-    except OSError:
-        shutil.copy2(source, place)
+def carry(source, place):
+    """Copy a file. What Numba compiled is shared: it replaces these files, and never writes into one."""
+    if not source.endswith((".nbi", ".nbc")):
+        return shutil.copy2(source, place)
+    with contextlib.suppress(FileNotFoundError):  # another process has compiled it anew meanwhile
+        try:
+            os.link(source, place)
+        except OSError:  # another file system, or one without links
+            shutil.copy2(source, place)
+    return place
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import numba
 import numpy as np
@@ -23,7 +24,7 @@ import threadpoolctl
 
 import fastkmeans
 from fastkmeans import KMeans, threads
-from fastkmeans.kernels import jit, lanes
+from fastkmeans.kernels import jit, parallel, simd
 
 POOL = 3  # of the processes started here, whatever this machine has
 
@@ -123,18 +124,18 @@ def test_lanes_write_to_lines_of_their_own(count, dtype):
 
 def test_one_lane_runs_here_without_the_parallel_kernel():
     seen = []
-    threads.share(1, None, lambda *a: seen.append((threading.get_ident(), *a)), ("shared",), ([7],))
+    threads.share(1, lambda *a: seen.append((threading.get_ident(), *a)), ("shared",), ([7],))
     assert seen == [(threading.get_ident(), "shared", 7)]
 
 
-def test_python_threads_serve_every_lane(monkeypatch):
+def test_python_threads_serve_run_lanes(monkeypatch):
     monkeypatch.setattr(threads, "_pool_is_safe", lambda: False)
     out = np.zeros((4, 3))
 
-    def lane(amount, i, n, row):
+    def lane(amount, n, i, row):
         row[:] = amount * i + n
 
-    threads.share(4, None, lane, (10,), (out,), numbered=True)
+    threads.share(4, lane, (10, 4), (np.arange(4), out))
     np.testing.assert_array_equal(out, np.repeat([[4], [14], [24], [34]], 3, axis=1))
 
 
@@ -144,46 +145,46 @@ def test_python_threads_hand_on_what_went_wrong(failing, error, monkeypatch):
     monkeypatch.setattr(threads, "_pool_is_safe", lambda: False)
     done = np.zeros((4, 1), np.int64)
 
-    def lane(i, n, row):
+    def lane(i, row):
         if i == failing:
             raise error(f"lane {i}")
         time.sleep(0.01)
         row[0] = 1
 
     with pytest.raises(error, match=f"lane {failing}"):
-        threads.share(4, None, lane, (), (done,), numbered=True)
+        threads.share(4, lane, (), (np.arange(4), done))
     assert done.sum() == 3  # the others were waited for
 
 
 @pytest.mark.skipif(threads.pool_size() < 2, reason="one thread in the pool")
 def test_lanes_are_called_by_their_address():
-    """With what they are to be called with: an array of another kind is another lane's; what one raises is not lost."""
-
-    @jit.kernel(parallel=True)
-    def all_parallel(n, address, amount, fill, out):
-        for i in numba.prange(n):
-            lanes.call_lane(address, (amount, fill, out[i]))
+    """Arguments of other types are for another compiled lane; what a lane raises is not lost."""
 
     @jit.kernel
-    def lane(amount, fill, row):
+    def lane(width, amount, fill, weights, i, row):
         if amount < 0:
             raise ValueError("amount")
-        row[:] += amount * fill.sum()
+        row[:] += len(width) * amount * fill.sum() + i + (0 if weights is None else weights[0])
 
     @jit.kernel
-    def counting(amount, fill, row):
+    def counting(row):
         return len(row)
 
-    for dtype in (np.float64, np.float32, np.int64):
-        for fill in (np.arange(4, dtype=dtype), np.arange(8, dtype=dtype)[::2]):
-            out = np.zeros((2, 3))
-            threads.share(2, all_parallel, lane, (3, fill), (out,))
-            np.testing.assert_array_equal(out, 3.0 * float(fill.sum()))
-    assert len(lane.overloads) == 6
+    out, weights = np.zeros((2, 3)), np.full(2, 0.5)
+    weights.flags.writeable = False
+    for width in (4, 8):
+        for dtype in (np.float64, np.float32, np.int64):
+            for fill in (np.arange(4, dtype=dtype), np.arange(8, dtype=dtype)[::2]):
+                for given in (None, weights, weights.copy()):
+                    out[:] = 0
+                    threads.share(2, lane, (simd.lanes(width), 3, fill, given), (np.arange(2), out))
+                    expected = width * 3.0 * float(fill.sum()) + np.array([0, 1]) + (0 if given is None else 0.5)
+                    np.testing.assert_array_equal(out, np.repeat(expected[:, None], 3, axis=1))
+    assert len(lane.overloads) == 36
     with pytest.raises((ValueError, SystemError)):
-        threads.share(2, all_parallel, lane, (-1, fill), (out,))
+        threads.share(2, lane, (simd.lanes(4), -1, fill, None), (np.arange(2), out))
     with pytest.raises(TypeError, match="must return nothing"):
-        threads.share(2, all_parallel, counting, (3, fill), (out,))
+        threads.share(2, counting, (), (out,))
 
 
 # ------------------------------------------------------------------------------------ in processes of their own
@@ -243,11 +244,11 @@ def alone():
 def _mask():
     seen = {}
 
-    def look(n, address, note):
-        note[0] = numba.get_num_threads()
+    def look(n, address, shared, private):
+        shared[0][0] = numba.get_num_threads()
 
-    def fail(n, address, note):
-        look(n, address, note)
+    def fail(*arguments):
+        look(*arguments)
         raise OSError("inside")
 
     @jit.kernel
@@ -255,10 +256,11 @@ def _mask():
         pass
 
     numba.set_num_threads(2)
-    for name, kernel in (("kernel", look), ("exception", fail)):
+    for name, body in (("kernel", look), ("exception", fail)):
         note = np.zeros(1, np.int64)
         try:
-            threads.share(3, kernel, lane, (note,))
+            with mock.patch.object(parallel, "run_lanes", body):
+                threads.share(3, lane, (note,))
         except OSError:
             seen["raised"] = True
         seen[name] = [int(note[0]), numba.get_num_threads()]

@@ -295,7 +295,7 @@ def known_lane(X, weights, counter, known, labels, update, scale, sums, cluster_
 
 
 @kernel
-def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, owner, owners, touched):
+def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, owners, owner, touched):
     """Move every changed row in or out of the clusters of one owner: no two owners touch the same sums.
 
     X (m, d) any dtype, old, new (m,) int32: labels before and after, weights (m,) int64 or (0,), scale (2, d) IN;

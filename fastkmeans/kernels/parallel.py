@@ -1,124 +1,81 @@
-"""The parallel bodies: one prange over lanes each, and in it one call of a plain lane function, by its address.
+"""The one parallel body: a prange over lanes, each a call of a plain lane function by its address.
 
-They are called from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an
-atomic counter, so it does not matter which of them is fast.  Each of these takes a second to compile and some tenths of
-one to load: small jobs call the lane function itself.
+Called from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an atomic
+counter, so it does not matter which of them is fast.  They are called by address because Numba puts the code of a
+function into every caller and optimizes it there anew, in a parallel loop three times: a lane is compiled once, for
+callers from Python, and the body for its kinds of arguments costs half a second.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
+import operator
+from typing import Any
+
+from numba import prange, typeof, types
+from numba._dispatcher import compute_fingerprint
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .jit import kernel
-from .lanes import call_lane
+from .simd import Lanes
+
+_addresses: dict[tuple[Any, ...], int] = {}
+
+
+@intrinsic
+def call_lane(typingctx, address, shared, private, lane):
+    """Call the function at an address with these arguments and element `lane` of the private ones; it returns nothing.
+
+    Its exceptions are the caller's.
+    """
+    own = [typingctx.resolve_function_type(operator.getitem, (array, types.intp), {}) for array in private]
+    kinds = (*shared, *(element.return_type for element in own))
+
+    def codegen(context, b, signature, args):
+        convention = context.call_conv
+        function = b.inttoptr(args[0], convention.get_function_type(types.none, kinds).as_pointer())
+        index = context.cast(b, args[3], signature.args[3], types.intp)
+        elements = [
+            context.get_function(operator.getitem, element)(b, (array, index))
+            for element, array in zip(own, cgutils.unpack_tuple(b, args[2]), strict=True)
+        ]
+        values = [*cgutils.unpack_tuple(b, args[1]), *elements]
+        status, _ = convention.call_function(b, function, types.none, kinds, values)
+        for element, value in zip(own, elements, strict=True):
+            context.nrt.decref(b, element.return_type, value)
+        with cgutils.if_unlikely(b, status.is_error):
+            convention.return_status_propagate(b, status)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, shared, private, lane), codegen
 
 
 @kernel(parallel=True)
-def plain_parallel(
-    n, address, X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts,
-):  # fmt: skip
+def run_lanes(n, address, shared, private):
+    """Call the lane function at an address n times, with what all share and element i of every private array."""
     for lane in prange(n):
-        call_lane(address, (
-            X, weights, counter, grouped, k, labels, update, scale, sums[lane], cluster_weights[lane], touched[lane],
-            counts[lane],
-        ))  # fmt: skip
+        call_lane(address, shared, private, lane)
 
 
-@kernel(parallel=True)
-def points_parallel(
-    n, address, width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff,
-    error, grouped, k, ahead, step, measure, measured, distances, labels, update, scale, sums, cluster_weights, touched,
-    counts, largest_sq,
-):  # fmt: skip
-    for lane in prange(n):
-        call_lane(address, (
-            width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error,
-            grouped, k, ahead, step, measure, measured, distances, labels, update, scale, sums[lane],
-            cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
-        ))  # fmt: skip
+def body_arguments(lane_kernel: Any, shared: tuple[Any, ...], private: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of run_lanes but for the first: where the code for such arguments begins, and these.
 
-
-@kernel(parallel=True)
-def centers_parallel(
-    n, address, width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped,
-    k, tiles_per_block, ahead, step, measure, measured, distances, labels, update, scale, sums, cluster_weights,
-    touched, counts, largest_sq,
-):  # fmt: skip
-    for lane in prange(n):
-        call_lane(address, (
-            width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
-            tiles_per_block, ahead, step, measure, measured, distances, labels, update, scale, sums[lane],
-            cluster_weights[lane], touched[lane], counts[lane], largest_sq[lane],
-        ))  # fmt: skip
-
-
-@kernel(parallel=True)
-def filtered_parallel(
-    n, address, width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms,
-    largest, cutoff, error, grouped, order, places, k, patience, ahead, row_bytes, spread, span, group_norms, upper,
-    least, lower, measure, measured, distances, labels, update, scale, sums, cluster_weights, touched, counts,
-    largest_sq,
-):  # fmt: skip
-    for lane in prange(n):
-        call_lane(address, (
-            width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest,
-            cutoff, error, grouped, order, places, k, patience, ahead, row_bytes, spread, span, group_norms, upper,
-            least, lower, measure, measured, distances, labels, update, scale, sums[lane], cluster_weights[lane],
-            touched[lane], counts[lane], largest_sq[lane],
-        ))  # fmt: skip
-
-
-@kernel(parallel=True)
-def known_parallel(
-    n, address, X, weights, counter, known, labels, update, scale, sums, cluster_weights, touched, counts,
-):  # fmt: skip
-    for lane in prange(n):
-        call_lane(address, (
-            X, weights, counter, known, labels, update, scale, sums[lane], cluster_weights[lane], touched[lane],
-            counts[lane],
-        ))  # fmt: skip
-
-
-@kernel(parallel=True)
-def own_parallel(n, address, X, old, new, weights, scale, n_digits, sums, cluster_weights, touched):
-    for lane in prange(n):
-        call_lane(address, (
-            X, old, new, weights, scale, n_digits, sums, cluster_weights, np.int64(lane), n, touched[lane],
-        ))  # fmt: skip
-
-
-@kernel(parallel=True)
-def distances_parallel(n, address, X, counter, centers, labels, weights, out, largest):
-    for lane in prange(n):
-        call_lane(address, (X, counter, centers, labels, weights, out, largest[lane]))
-
-
-@kernel(parallel=True)
-def wide_distances_parallel(n, address, X, counter, centers, labels, weights, out, largest):
-    for lane in prange(n):
-        call_lane(address, (X, counter, centers, labels, weights, out, largest[lane]))
-
-
-@kernel(parallel=True)
-def transform_parallel(n, address, X, counter, grouped, k, plain, result):
-    for _ in prange(n):
-        call_lane(address, (X, counter, grouped, k, plain, result))
-
-
-@kernel(parallel=True)
-def exponents_parallel(n, address, X, weights, counter, largest, count, total, finite):
-    for lane in prange(n):
-        call_lane(address, (X, weights, counter, largest[lane], count[lane], total[lane], finite[lane]))
-
-
-@kernel(parallel=True)
-def exponents_flat_parallel(n, address, flat, period, counter, largest, count, total, finite):
-    for lane in prange(n):
-        call_lane(address, (flat, period, counter, largest[lane], count[lane], total[lane], finite[lane]))
-
-
-@kernel(parallel=True)
-def exponents_single_parallel(n, address, bits, counter, largest, count, total, finite, odd):
-    for lane in prange(n):
-        call_lane(address, (bits, counter, largest[lane], count[lane], total[lane], finite[lane], odd[lane]))
+    It is compiled if need be.  A lane width takes no room, nor does None, which stands for it here: Numba's
+    fingerprints do not know widths, and to find the types of a tuple without one takes most of a millisecond.
+    """
+    others, widths = shared, ()
+    if Lanes in map(type, shared):
+        others = tuple([None if type(argument) is Lanes else argument for argument in shared])
+        widths = tuple([len(argument) for argument in shared if type(argument) is Lanes])
+    first = tuple([array[0] for array in private])
+    key = lane_kernel, widths, compute_fingerprint((others, first))
+    address = _addresses.get(key)
+    if address is None:
+        signature = tuple(typeof(argument) for argument in (*shared, *first))
+        lane_kernel.compile(signature)
+        compiled = lane_kernel.overloads[signature]
+        if compiled.signature.return_type != types.none:
+            raise TypeError(f"{lane_kernel} must return nothing, not {compiled.signature.return_type}")
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        _addresses[key] = address
+    return address, others, private

@@ -71,7 +71,7 @@ def sparse_exponents_lane(starts, columns, values, weights, counter, norms, larg
 
 @kernel
 def sparse_own_clusters(
-    starts, columns, values, old, new, weights, scale, n_digits, d, sums, cluster_weights, owner, owners, touched
+    starts, columns, values, old, new, weights, scale, n_digits, d, sums, cluster_weights, owners, owner, touched
 ):
     """lloyd.own_clusters for compressed rows: only non-zeros are added or taken away."""
     weighted = weights.shape[0] > 0
