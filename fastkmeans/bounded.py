@@ -419,12 +419,11 @@ class NeighborBounds(NearBounds):
         assert self.frame is not None
         packing = bounds.packing_error(self.largest, self.frame.error)
         slip = np.float32(2.0) * bounds.packing_slip(self.squares.max(), packing)
-        differences = bounds.difference_error(d, self.frame.error)
         self.between = np.empty(k * self.stride, np.float32)
         self.half, self.fall = np.empty((2, k), np.float32)
         self._reach_out(labels)
         shared = (
-            new_counter(), self.columns, self.packed, k, d, slip, differences, self.rise, self.reach, self.between,
+            new_counter(), self.columns, self.packed, k, d, slip, self.frame.error, self.rise, self.reach, self.between,
             self.half, self.fall,
         )  # fmt: skip
         threads.share(n_lanes, hamerly.neighbors_lane, shared)

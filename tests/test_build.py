@@ -24,6 +24,7 @@ import pytest
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.dispatcher import Dispatcher
 from numba.core.typed_passes import ParforPass
+from numba.core.types import BaseTuple
 from numba.parfors.parfor import Parfor
 
 import fastkmeans
@@ -183,6 +184,7 @@ def test_every_prange_is_a_parallel_loop(monkeypatch):
     assert sorted(seen) == sorted(name for name in KERNELS if name.endswith(("_lane", "own_clusters")))
     compiler = KERNELS[BODY]._compiler
     for name, types in seen.items():
+        assert not any(isinstance(kind, BaseTuple) for kind in types[2]), name  # a parallel loop refuses them
         with monkeypatch.context() as patch:
             diagnostics = []
             patch.setattr(ParforPass, "run_pass", noting(ParforPass.run_pass, diagnostics))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import simd
 from .jit import kernel
 from .pack import load_row
-from .simd import F64, I64, Loop, fetch_add, fetch_value, float_bits, from_bits
+from .simd import F64, I64, Loop, fetch_add, fetch_value, float_bits, from_bits, int_
 
 GROUP = 8  # centers a group
 WIDE_ROWS = 16  # rows whose distances are added side by side: two chains of additions hide each other's latency
@@ -220,42 +220,58 @@ def note_largest(values, weights, first, last, largest):
     largest[0] = from_bits(top)
 
 
+def _add_transposed(b: Any, terms: Any, count: Any, out: Any) -> None:
+    """Blocks of 8 x 8 are transposed in registers, so that lanes run over rows while each row is added in order."""
+    vtype = simd.vector(F64, 8)
+
+    def transpose(rows: list[Any]) -> list[Any]:
+        for span in (1, 2, 4):
+            low = [(i & ~span) + (8 if i & span else 0) for i in range(8)]
+            high = [i + span for i in low]
+            done = list(rows)
+            for r in range(8):
+                if not r & span:
+                    done[r] = simd.shuffle(b, rows[r], rows[r + span], low)
+                    done[r + span] = simd.shuffle(b, rows[r], rows[r + span], high)
+            rows = done
+        return rows
+
+    start = [simd.load(b, simd.at(b, out, r), vtype) for r in range(0, WIDE_ROWS, 8)]
+    with Loop(b, int_(0), count, int_(8), start) as loop:
+        sums = list(loop.values)
+        here = simd.at(b, terms, loop.i)
+        for block in range(WIDE_ROWS // 8):
+            rows = [simd.load(b, simd.at(b, here, (8 * block + r) * WIDE), vtype) for r in range(8)]
+            for column in transpose(rows):
+                sums[block] = b.fadd(sums[block], column)
+        loop.next(sums)
+    for block, value in enumerate(loop.results):
+        simd.store(b, value, simd.at(b, out, 8 * block))
+
+
+def _add_side_by_side(b: Any, terms: Any, count: Any, out: Any) -> None:
+    """One value after the other, but of eight rows at once: without AVX-512 transposing takes twice the time."""
+    for r0 in range(0, WIDE_ROWS, 8):
+        places = [simd.at(b, out, r) for r in range(r0, r0 + 8)]
+        with Loop(b, int_(0), count, int_(1), [b.load(place) for place in places]) as loop:
+            here = simd.at(b, terms, loop.i)
+            rows = [b.load(simd.at(b, here, r * WIDE)) for r in range(r0, r0 + 8)]
+            loop.next([b.fadd(total, value) for total, value in zip(loop.values, rows, strict=True)])
+        for place, total in zip(places, loop.results, strict=True):
+            b.store(total, place)
+
+
 @intrinsic
 def _add_in_order(typingctx, terms, count, sums, s0):
     """sums[s0 + r] += terms[r, 0] + terms[r, 1] + ..., one after the other, for WIDE_ROWS rows.
 
     terms (WIDE_ROWS, WIDE) float64, of which `count` columns, a multiple of 8, are added; sums float64.
-    Blocks of 8 x 8 are transposed in registers, so that lanes run over rows while each row is added in order.
     """
 
     def codegen(context, b, signature, args):
-        vtype = simd.vector(F64, 8)
         pt, ps = (simd.data(context, b, signature.args[i], args[i]) for i in (0, 2))
-        out = simd.at(b, ps, args[3])
-        start = [simd.load(b, simd.at(b, out, r), vtype) for r in range(0, WIDE_ROWS, 8)]
-
-        def transpose(rows: list[Any]) -> list[Any]:
-            for span in (1, 2, 4):
-                low = [(i & ~span) + (8 if i & span else 0) for i in range(8)]
-                high = [i + span for i in low]
-                done = list(rows)
-                for r in range(8):
-                    if not r & span:
-                        done[r] = simd.shuffle(b, rows[r], rows[r + span], low)
-                        done[r + span] = simd.shuffle(b, rows[r], rows[r + span], high)
-                rows = done
-            return rows
-
-        with Loop(b, ir.Constant(I64, 0), args[1], ir.Constant(I64, 8), start) as loop:
-            sums = list(loop.values)
-            here = simd.at(b, pt, loop.i)
-            for block in range(WIDE_ROWS // 8):
-                rows = [simd.load(b, simd.at(b, here, (8 * block + r) * WIDE), vtype) for r in range(8)]
-                for column in transpose(rows):
-                    sums[block] = b.fadd(sums[block], column)
-            loop.next(sums)
-        for block, value in enumerate(loop.results):
-            simd.store(b, value, simd.at(b, out, 8 * block))
+        add = _add_transposed if "avx512f" in simd.cpu_features() else _add_side_by_side
+        add(b, pt, args[1], simd.at(b, ps, args[3]))
         return context.get_dummy_value()
 
     i8 = types.int64

@@ -113,15 +113,16 @@ def pack_columns(centers, before, scale, shift, columns, rows, squares, moved):
 
 
 @kernel
-def neighbors_lane(counter, columns, rows, k, d, slip, differences, rise, reach, between, half, fall):
+def neighbors_lane(counter, columns, rows, k, d, slip, error, rise, reach, between, half, fall):
     """Lower bounds of the distance from every center to every other one, and to the nearest.
 
     counter (1,) int64 INOUT; columns, rows: as pack_columns has them, slip: twice the packing_slip of the
-    centers, differences: of difference_error, rise, reach (k,) float32: how far a center moved, and a distance from it
-    IN; between float32 ``[k][k padded]``, infinite for the center itself and beyond k, half (k,) float32, fall (k,)
+    centers, error (6,) float64: see lloyd.margin, rise, reach (k,) float32: how far a center moved, and a distance from
+    it IN; between float32 ``[k][k padded]``, infinite for the center itself and beyond k, half (k,) float32, fall (k,)
     float32: how far any other center within reach moved OUT.
     """
     padded = np.uint64(columns.shape[0] // d)
+    differences = difference_error(d, error)
     while True:
         lo = fetch_add(counter, 16)
         if lo >= k:
