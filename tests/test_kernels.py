@@ -10,10 +10,12 @@ import mmap
 import sys
 from fractions import Fraction
 
+import numba
 import numpy as np
 import pytest
 
-from fastkmeans.kernels import simd
+from fastkmeans.kernels import canonical, simd
+from fastkmeans.kernels.canonical import WIDE, WIDE_ROWS
 from fastkmeans.kernels.jit import kernel
 from fastkmeans.kernels.lloyd import pack_centers
 from fastkmeans.kernels.micro import (
@@ -524,3 +526,23 @@ def test_pack_centers(width, dtype):
             assert halves.zone[c] == (np.inf if duplicate[c] else pytest.approx(float(squares[c]) / 2, rel=2 * ULP))
         assert (halves.zone[k:] == np.inf).all()
         assert largest == norms.zone[duplicate == 0].max()
+
+
+@pytest.mark.parametrize("feature", ["avx512f", "avx2"])
+def test_values_are_added_in_order(feature, monkeypatch):
+    """In both ways, whichever this CPU is for: to the bit what a loop gives, whose every addition rounds."""
+    monkeypatch.setattr(simd, "cpu_features", lambda: frozenset([feature]))
+
+    @numba.njit
+    def add(terms, count, sums, first):
+        canonical._add_in_order(terms, count, sums, first)
+
+    rng = np.random.default_rng(0)
+    terms = rng.normal(size=(WIDE_ROWS, WIDE)) ** 2 * 2.0 ** rng.integers(-30, 30, (WIDE_ROWS, WIDE))
+    for count in (8, 40, WIDE):
+        sums = np.ones(WIDE_ROWS + 4)
+        add(terms, count, sums, 3)
+        expected = np.ones(WIDE_ROWS + 4)
+        for j in range(count):
+            expected[3:-1] += terms[:, j]
+        assert sums.tobytes() == expected.tobytes()
