@@ -178,7 +178,5 @@ class DistanceTable:
                 rows, new_counter(), self.values[lo:hi], columns, seeds[first:], grouped, first, scale, scale,
                 *self.packing.bounds, nearest_sq[lo:hi], labels[lo:hi],
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, kernels.table_settle_lane, shared
-            )  # fmt: skip
+            threads.share(self.n_lanes, kernels.table_settle_lane, shared)
         self.pending = []

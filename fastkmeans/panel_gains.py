@@ -78,9 +78,7 @@ class PanelGains:
                 self.labels[lo:hi], unsettled, table, n_settled, packing.scale, packing.tiled_shift, scale, scale,
                 *packing.bounds, weight_unit, centers.reshape(-1), n_first, n_second, *ahead(rows, 3 * self.width),
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, kernels.panel_gains_lane, shared, (out,)
-            )  # fmt: skip
+            threads.share(self.n_lanes, kernels.panel_gains_lane, shared, (out,))
         self.known = len(seeds)
         return out.sum(axis=0)
 

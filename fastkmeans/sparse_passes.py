@@ -122,12 +122,7 @@ def own_distances(
         shared = (
             plain, *rows, order, batches, new_counter(), flat, data.d, part, fixed, data.weights_of(lo, hi), out[lo:hi],
         )  # fmt: skip
-        threads.share(
-            n_lanes,
-            distances_of.sparse_distances_lane,
-            shared,
-            (largest,),
-        )
+        threads.share(n_lanes, distances_of.sparse_distances_lane, shared, (largest,))
     return out, float(largest.max())
 
 

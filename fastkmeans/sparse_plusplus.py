@@ -110,9 +110,6 @@ class SparseSeeding(Seeding):
                 *rows, data.weights_of(lo, hi), new_counter(), data.norms[lo:hi], table.reshape(-1), padded, squares,
                 relative, floor, *compressed, self.nearest_sq[lo:hi], *self.frozen.scale,
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, kernels.sparse_exact_gains_lane, shared,
-                (gains,),
-            )  # fmt: skip
+            threads.share(self.n_lanes, kernels.sparse_exact_gains_lane, shared, (gains,))
         digits = gains.reshape(self.n_lanes, L, draws.DIGITS).sum(axis=0).tolist()
         return [sum(digit << (32 * t) for t, digit in enumerate(row)) for row in digits]

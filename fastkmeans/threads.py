@@ -1,9 +1,8 @@
 """Threads are borrowed: how many, on which pool, and everything put back afterwards.
 
-Lane functions run on Numba's pool.  Where that pool can't be trusted (a forked child of a process that
-has used it: GNU OpenMP dies there; the "workqueue" layer anywhere but on the main thread: it aborts on concurrent use)
-the same lane functions run on Python threads instead, which they can because they release the GIL.  The result is
-the same to the bit either way.
+Lane functions run on Numba's pool.  Where that pool can't be trusted (a forked child of a process that has used it: GNU
+OpenMP dies there; the "workqueue" layer anywhere but on the main thread: it aborts on concurrent use) they run on
+Python threads instead, which they can because they release the GIL.  The result is the same to the bit either way.
 """
 
 from __future__ import annotations

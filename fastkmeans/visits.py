@@ -285,10 +285,7 @@ class Visits:
                 self.nearest_sq[lo:hi], lo, packing.is_plain(rows), scale, scale, *packing.bounds, packing.scale,
                 packing.tiled_shift, centers.reshape(-1), candidates, first_slot, *ahead(rows, data.d),
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, coded_visit.coded_candidates_lane, shared,
-                (*self.entries, counts),
-            )  # fmt: skip
+            threads.share(self.n_lanes, coded_visit.coded_candidates_lane, shared, (*self.entries, counts))
 
     def _visit_panels(self, candidates: NDArray[np.float64], first_slot: int, counts: NDArray[np.int64]) -> None:
         """`visit` of all rows, which have few features."""
@@ -301,10 +298,7 @@ class Visits:
                 packing.scale, packing.tiled_shift, packing.pack(candidates).reshape(-1), candidates, first_slot,
                 *ahead(rows, micro.PANEL * self.width),
             )  # fmt: skip
-            threads.share(
-                self.n_lanes, panel_visit.panel_candidates_lane, shared,
-                (*self.entries, counts),
-            )  # fmt: skip
+            threads.share(self.n_lanes, panel_visit.panel_candidates_lane, shared, (*self.entries, counts))
 
     def _prepare(self, candidates: NDArray[np.float64], t: int) -> None:
         """Put rows into order, and make a map, where that pays."""
