@@ -14,23 +14,21 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import prange, typeof, types
 from numba._dispatcher import compute_fingerprint
 from numba.core import cgutils
-from numba.core.callconv import errcode_t, excinfo_ptr_t
 from numba.extending import intrinsic
 
 from .jit import kernel
-from .simd import I64, Lanes, int_
+from .simd import I64, Lanes
 
 _addresses: dict[tuple[Any, ...], int] = {}
 
 
 @intrinsic
 def call(typingctx, function, arguments, lane):
-    """Call a function of caller_of, given its address, and note what it raises: the pool would lose it."""
+    """Call a function of caller_of, given its address; its exceptions are the caller's."""
     place = (types.int64, types.int64)
 
     def codegen(context, b, signature, args):
@@ -39,29 +37,10 @@ def call(typingctx, function, arguments, lane):
         index = context.cast(b, args[2], signature.args[2], types.int64)
         status, _ = convention.call_function(b, callee, types.none, place, [args[1], index])
         with cgutils.if_unlikely(b, status.is_error):
-            note = b.inttoptr(args[1], I64.as_pointer())
-            b.store(b.ptrtoint(status.excinfoptr, I64), b.gep(note, [int_(1)]))
-            b.store(b.sext(status.code, I64), note)
-        return context.get_dummy_value()
-
-    return types.void(*place, lane), codegen
-
-
-@intrinsic
-def raise_noted(typingctx, arguments):
-    """Raise what `call` noted there, of one of the lanes if of several."""
-
-    def codegen(context, b, signature, args):
-        convention = context.call_conv
-        note = b.inttoptr(args[0], I64.as_pointer())
-        code = b.trunc(b.load(note), errcode_t)
-        raised = b.inttoptr(b.load(b.gep(note, [int_(1)])), excinfo_ptr_t)
-        status = convention._get_return_status(b, code, raised)
-        with cgutils.if_unlikely(b, status.is_error):
             convention.return_status_propagate(b, status)
         return context.get_dummy_value()
 
-    return types.void(types.int64), codegen
+    return types.void(*place, lane), codegen
 
 
 @kernel(parallel=True)
@@ -75,10 +54,10 @@ def run_lanes(n, function, arguments):
 def caller_of(typingctx, arguments):
     """The address of a function (place, lane) that calls a lane function: its address and its arguments are at `place`.
 
-    arguments: the tuple at `place`, of what lanes raised (see `call`), the address, what all lanes share, and arrays of
-    which a lane takes its own element.
+    arguments: the tuple at `place`, of the address, what all lanes share, and arrays of which a lane takes its own
+    element.
     """
-    _, _, shared, private = arguments
+    _, shared, private = arguments
     own = [typingctx.resolve_function_type(operator.getitem, (array, types.intp), {}) for array in private]
     kinds = (*shared, *(element.return_type for element in own))
 
@@ -92,7 +71,7 @@ def caller_of(typingctx, arguments):
         b = ir.IRBuilder(function.append_basic_block("entry"))
         place, lane = convention.get_arguments(function)
         address, values, arrays = (
-            b.load(cgutils.gep_inbounds(b, b.inttoptr(place, args[0].type.as_pointer()), 0, i)) for i in (1, 2, 3)
+            b.load(cgutils.gep_inbounds(b, b.inttoptr(place, args[0].type.as_pointer()), 0, i)) for i in range(3)
         )
         lane_function = b.inttoptr(address, convention.get_function_type(types.none, kinds).as_pointer())
         elements = [
@@ -124,10 +103,8 @@ def place_of(typingctx, value):
 @kernel
 def enter(n, address, shared, private):
     """Call the lane function at an address n times, with what all share and element i of every private array."""
-    arguments = ((np.int64(0), np.int64(0)), address, shared, private)
-    place = place_of(arguments)
-    run_lanes(n, caller_of(arguments), place)
-    raise_noted(place)
+    arguments = (address, shared, private)
+    run_lanes(n, caller_of(arguments), place_of(arguments))
 
 
 def entry_arguments(lane_kernel: Any, shared: tuple[Any, ...], private: tuple[Any, ...]) -> tuple[Any, ...]:
