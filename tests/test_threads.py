@@ -172,22 +172,17 @@ def test_lanes_are_called_by_their_address():
 
     out, weights = np.zeros((2, 3)), np.full(2, 0.5)
     weights.flags.writeable = False
-    for width, fill, given in (
-        (4, np.arange(4.0), None),
-        (8, np.arange(4.0), None),
-        (8, np.arange(4), None),
-        (8, np.arange(8.0)[::2], None),
-        (8, np.arange(4.0), weights),
-        (8, np.arange(4.0), weights.copy()),
-    ):
-        for _ in range(2):
-            out[:] = 0
-            threads.share(2, lane, (simd.lanes(width), 3, fill, given), (np.arange(2), out))
-            expected = width * 3.0 * float(fill.sum()) + np.array([0, 1]) + (0 if given is None else 0.5)
-            np.testing.assert_array_equal(out, np.repeat(expected[:, None], 3, axis=1))
-    assert len(lane.overloads) == 6
+    for width in (4, 8):
+        for dtype in (np.float64, np.float32, np.int64):
+            for fill in (np.arange(4, dtype=dtype), np.arange(8, dtype=dtype)[::2]):
+                for given in (None, weights, weights.copy()):
+                    out[:] = 0
+                    threads.share(2, lane, (simd.lanes(width), 3, fill, given), (np.arange(2), out))
+                    expected = width * 3.0 * float(fill.sum()) + np.array([0, 1]) + (0 if given is None else 0.5)
+                    np.testing.assert_array_equal(out, np.repeat(expected[:, None], 3, axis=1))
+    assert len(lane.overloads) == 36
     with pytest.raises((ValueError, SystemError)):
-        threads.share(2, lane, (simd.lanes(4), -1, np.arange(4.0), None), (np.arange(2), out))
+        threads.share(2, lane, (simd.lanes(4), -1, fill, None), (np.arange(2), out))
     with pytest.raises(TypeError, match="must return nothing"):
         threads.share(2, counting, (), (out,))
 
@@ -264,7 +259,7 @@ def _mask():
     for name, body in (("kernel", look), ("exception", fail)):
         note = np.zeros(1, np.int64)
         try:
-            with mock.patch.object(parallel, "enter", body):
+            with mock.patch.object(parallel, "run_lanes", body):
                 threads.share(3, lane, (note,))
         except OSError:
             seen["raised"] = True

@@ -1,12 +1,9 @@
-"""The one parallel loop: over lanes, each a call of a plain lane function by its address.
+"""The one parallel body: a prange over lanes, each a call of a plain lane function by its address.
 
-Entered from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an atomic
-counter, so it does not matter which of them is fast.
-
-Numba puts the code of a function into every caller and optimizes it there anew, in a parallel loop three times, and a
-loop with the forty arguments of some lanes takes more than a second to compile.  So a lane is compiled once, for
-callers from Python; the loop is compiled once, for three numbers; and between them stands a small function for every
-kind of arguments, which takes those of a lane from memory.
+Called from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an atomic
+counter, so it does not matter which of them is fast.  They are called by address because Numba puts the code of a
+function into every caller and optimizes it there anew, in a parallel loop three times: a lane is compiled once, for
+callers from Python, and the body for its kinds of arguments costs half a second.
 """
 
 from __future__ import annotations
@@ -14,101 +11,54 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from llvmlite import ir
 from numba import prange, typeof, types
 from numba._dispatcher import compute_fingerprint
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import kernel
-from .simd import I64, Lanes
+from .simd import Lanes
 
 _addresses: dict[tuple[Any, ...], int] = {}
 
 
 @intrinsic
-def call(typingctx, function, arguments, lane):
-    """Call a function of caller_of, given its address; its exceptions are the caller's."""
-    place = (types.int64, types.int64)
+def call_lane(typingctx, address, shared, private, lane):
+    """Call the function at an address with these arguments and element `lane` of the private ones; it returns nothing.
 
-    def codegen(context, b, signature, args):
-        convention = context.call_conv
-        callee = b.inttoptr(args[0], convention.get_function_type(types.none, place).as_pointer())
-        index = context.cast(b, args[2], signature.args[2], types.int64)
-        status, _ = convention.call_function(b, callee, types.none, place, [args[1], index])
-        with cgutils.if_unlikely(b, status.is_error):
-            convention.return_status_propagate(b, status)
-        return context.get_dummy_value()
-
-    return types.void(*place, lane), codegen
-
-
-@kernel(parallel=True)
-def run_lanes(n, function, arguments):
-    """Call a function of caller_of n times, for one lane each."""
-    for lane in prange(n):
-        call(function, arguments, lane)
-
-
-@intrinsic
-def caller_of(typingctx, arguments):
-    """The address of a function (place, lane) that calls a lane function: its address and its arguments are at `place`.
-
-    arguments: the tuple at `place`, of the address, what all lanes share, and arrays of which a lane takes its own
-    element.
+    Its exceptions are the caller's.
     """
-    _, shared, private = arguments
     own = [typingctx.resolve_function_type(operator.getitem, (array, types.intp), {}) for array in private]
     kinds = (*shared, *(element.return_type for element in own))
 
-    def codegen(context, outer, signature, args):
+    def codegen(context, b, signature, args):
         convention = context.call_conv
-        own_kinds = (types.int64, types.int64)
-        name = outer.module.get_unique_name("call_lane")
-        function = ir.Function(outer.module, convention.get_function_type(types.none, own_kinds), name)
-        function.linkage = "internal"
-        convention.decorate_function(function, ("place", "lane"), own_kinds)
-        b = ir.IRBuilder(function.append_basic_block("entry"))
-        place, lane = convention.get_arguments(function)
-        address, values, arrays = (
-            b.load(cgutils.gep_inbounds(b, b.inttoptr(place, args[0].type.as_pointer()), 0, i)) for i in range(3)
-        )
-        lane_function = b.inttoptr(address, convention.get_function_type(types.none, kinds).as_pointer())
+        function = b.inttoptr(args[0], convention.get_function_type(types.none, kinds).as_pointer())
+        index = context.cast(b, args[3], signature.args[3], types.intp)
         elements = [
-            context.get_function(operator.getitem, element)(b, (array, lane))
-            for element, array in zip(own, cgutils.unpack_tuple(b, arrays), strict=True)
+            context.get_function(operator.getitem, element)(b, (array, index))
+            for element, array in zip(own, cgutils.unpack_tuple(b, args[2]), strict=True)
         ]
-        values = [*cgutils.unpack_tuple(b, values), *elements]
-        status, _ = convention.call_function(b, lane_function, types.none, kinds, values)
+        values = [*cgutils.unpack_tuple(b, args[1]), *elements]
+        status, _ = convention.call_function(b, function, types.none, kinds, values)
         for element, value in zip(own, elements, strict=True):
             context.nrt.decref(b, element.return_type, value)
         with cgutils.if_unlikely(b, status.is_error):
             convention.return_status_propagate(b, status)
-        convention.return_value(b, context.get_dummy_value())
-        return outer.ptrtoint(function, I64)
+        return context.get_dummy_value()
 
-    return types.int64(arguments), codegen
-
-
-@intrinsic
-def place_of(typingctx, value):
-    """The address of a copy of a value, which is there until the function that asked returns."""
-
-    def codegen(context, b, signature, args):
-        return b.ptrtoint(cgutils.alloca_once_value(b, args[0]), I64)
-
-    return types.int64(value), codegen
+    return types.void(types.int64, shared, private, lane), codegen
 
 
-@kernel
-def enter(n, address, shared, private):
+@kernel(parallel=True)
+def run_lanes(n, address, shared, private):
     """Call the lane function at an address n times, with what all share and element i of every private array."""
-    arguments = (address, shared, private)
-    run_lanes(n, caller_of(arguments), place_of(arguments))
+    for lane in prange(n):
+        call_lane(address, shared, private, lane)
 
 
-def entry_arguments(lane_kernel: Any, shared: tuple[Any, ...], private: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of `enter` but for the first: where the code for such arguments begins, and these.
+def body_arguments(lane_kernel: Any, shared: tuple[Any, ...], private: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of run_lanes but for the first: where the code for such arguments begins, and these.
 
     It is compiled if need be.  A lane width takes no room, nor does None, which stands for it here: Numba's
     fingerprints do not know widths, and to find the types of a tuple without one takes most of a millisecond.
