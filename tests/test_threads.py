@@ -128,7 +128,7 @@ def test_one_lane_runs_here_without_the_parallel_kernel():
     assert seen == [(threading.get_ident(), "shared", 7)]
 
 
-def test_python_threads_serve_run_lanes(monkeypatch):
+def test_python_threads_serve_every_lane(monkeypatch):
     monkeypatch.setattr(threads, "_pool_is_safe", lambda: False)
     out = np.zeros((4, 3))
 
@@ -158,7 +158,7 @@ def test_python_threads_hand_on_what_went_wrong(failing, error, monkeypatch):
 
 @pytest.mark.skipif(threads.pool_size() < 2, reason="one thread in the pool")
 def test_lanes_are_called_by_their_address():
-    """Arguments of other types are for another compiled lane; what a lane raises is not lost."""
+    """Arguments of other types are for another compiled lane; what the calling thread's lane raises is not lost."""
 
     @jit.kernel
     def lane(width, amount, fill, weights, i, row):

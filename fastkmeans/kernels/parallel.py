@@ -3,7 +3,7 @@
 Called from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an atomic
 counter, so it does not matter which of them is fast.  They are called by address because Numba puts the code of a
 function into every caller and optimizes it there anew, in a parallel loop three times: a lane is compiled once, for
-callers from Python, and the body for its kinds of arguments costs half a second.
+callers from Python, and the body for its kinds of arguments costs about a second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _addresses: dict[tuple[Any, ...], int] = {}
 def call_lane(typingctx, address, shared, private, lane):
     """Call the function at an address with these arguments and element `lane` of the private ones; it returns nothing.
 
-    Its exceptions are the caller's.
+    What it raises ends the loop's call on the calling thread; on another thread of the pool Numba loses it.
     """
     own = [typingctx.resolve_function_type(operator.getitem, (array, types.intp), {}) for array in private]
     kinds = (*shared, *(element.return_type for element in own))
