@@ -158,11 +158,11 @@ def test_python_threads_hand_on_what_went_wrong(failing, error, monkeypatch):
 
 @pytest.mark.skipif(threads.pool_size() < 2, reason="one thread in the pool")
 def test_lanes_are_called_by_their_address():
-    """Arguments of other types are for another compiled lane; what the calling thread's lane raises is not lost."""
+    """Arguments of other types are for another compiled lane; what a lane raises is not lost."""
 
     @jit.kernel
     def lane(width, amount, fill, weights, i, row):
-        if amount < 0:
+        if amount == -i:
             raise ValueError("amount")
         row[:] += len(width) * amount * fill.sum() + i + (0 if weights is None else weights[0])
 
@@ -172,17 +172,26 @@ def test_lanes_are_called_by_their_address():
 
     out, weights = np.zeros((2, 3)), np.full(2, 0.5)
     weights.flags.writeable = False
-    for width in (4, 8):
-        for dtype in (np.float64, np.float32, np.int64):
-            for fill in (np.arange(4, dtype=dtype), np.arange(8, dtype=dtype)[::2]):
-                for given in (None, weights, weights.copy()):
-                    out[:] = 0
-                    threads.share(2, lane, (simd.lanes(width), 3, fill, given), (np.arange(2), out))
-                    expected = width * 3.0 * float(fill.sum()) + np.array([0, 1]) + (0 if given is None else 0.5)
-                    np.testing.assert_array_equal(out, np.repeat(expected[:, None], 3, axis=1))
-    assert len(lane.overloads) == 36
-    with pytest.raises((ValueError, SystemError)):
-        threads.share(2, lane, (simd.lanes(4), -1, fill, None), (np.arange(2), out))
+    for width, fill, given in (
+        (4, np.arange(4.0), None),
+        (8, np.arange(4.0), None),
+        (8, np.arange(4), None),
+        (8, np.arange(8.0)[::2], None),
+        (8, np.arange(4.0), weights),
+        (8, np.arange(4.0), weights.copy()),
+    ):
+        for _ in range(2):
+            out[:] = 0
+            threads.share(2, lane, (simd.lanes(width), 3, fill, given), (np.arange(2), out))
+            expected = width * 3.0 * float(fill.sum()) + np.array([0, 1]) + (0 if given is None else 0.5)
+            np.testing.assert_array_equal(out, np.repeat(expected[:, None], 3, axis=1))
+    assert len(lane.overloads) == 6
+    for failing in (1, 2):  # one of the two lanes
+        out[:] = 0
+        with pytest.raises(ValueError, match="amount"):
+            threads.share(2, lane, (simd.lanes(4), -failing, np.arange(4.0), None), (np.arange(1, 3), out))
+        assert (out[failing - 1] == 0).all()
+        assert (out[2 - failing] != 0).all()  # the other was not disturbed
     with pytest.raises(TypeError, match="must return nothing"):
         threads.share(2, counting, (), (out,))
 
@@ -244,7 +253,7 @@ def alone():
 def _mask():
     seen = {}
 
-    def look(n, address, shared, private):
+    def look(n, address, shared, private, raised):
         shared[0][0] = numba.get_num_threads()
 
     def fail(*arguments):
