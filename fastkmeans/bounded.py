@@ -106,7 +106,7 @@ def share_of(n: int, spread: int) -> float:
 def loaded() -> int:
     """How many versions of the kernels of bounded passes this process has compiled or loaded."""
     kernels = (
-        parallel.run_lanes, elkan.bounded_lane, elkan.between_lane, hamerly.neighbor_lane, hamerly.neighbors_lane,
+        parallel.enter, elkan.bounded_lane, elkan.between_lane, hamerly.neighbor_lane, hamerly.neighbors_lane,
         drake.runner_up_lane,
     )  # fmt: skip
     return sum(len(getattr(kernel, "overloads", ())) for kernel in kernels)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-SERIAL_WORK = 2e7  # multiply-adds of a pass below which starting threads (and loading the parallel body) does not pay
+SERIAL_WORK = 2e7  # multiply-adds of a pass below which starting threads (and loading the parallel loop) does not pay
 RUNNING_WORK = 4e6  # the same where threads run and the kernel is loaded already
 APART = 128  # bytes between what two lanes write: caches fetch lines of 64 in pairs
 
@@ -111,7 +111,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _pool_is_safe() -> bool:
-    """Whether the parallel body may be called here and now."""
+    """Whether the parallel loop may be entered here and now."""
     if _pool_pid is not None and _pool_pid != os.getpid():
         return False
     if threading.current_thread() is threading.main_thread():
@@ -178,7 +178,7 @@ def share(
     Parameters
     ----------
     n_lanes : int
-        One runs the lane on the calling thread, without compiling the parallel body.
+        One runs the lane on the calling thread, without compiling the parallel loop.
     lane_kernel : kernel
         ``lane_kernel(*shared, *(array[lane] for array in private))``; returns nothing.
     shared : tuple
@@ -201,8 +201,8 @@ def share(
 
 
 @functools.cache
-def _body() -> Any:
-    """The module of the parallel body; an import is a part of what a small call takes."""
+def _parallel() -> Any:
+    """The module of the parallel loop; an import is a part of what a small call takes."""
     from .kernels import parallel
 
     return parallel
@@ -212,13 +212,13 @@ def _run_on_pool(n_lanes: int, lane_kernel: Any, shared: tuple[Any, ...], privat
     global _pool_pid
     import numba
 
-    body = _body()
-    arguments = body.body_arguments(lane_kernel, shared, private)
+    parallel = _parallel()
+    arguments = parallel.entry_arguments(lane_kernel, shared, private)
     before = numba.get_num_threads()
     try:
         if before != n_lanes:
             numba.set_num_threads(n_lanes)
-        body.run_lanes(n_lanes, *arguments)
+        parallel.enter(n_lanes, *arguments)
     finally:
         if before != n_lanes:
             numba.set_num_threads(before)

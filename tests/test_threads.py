@@ -21,6 +21,8 @@ import numba
 import numpy as np
 import pytest
 import threadpoolctl
+from numba import types
+from numba.extending import intrinsic
 
 import fastkmeans
 from fastkmeans import KMeans, threads
@@ -196,6 +198,34 @@ def test_lanes_are_called_by_their_address():
         threads.share(2, counting, (), (out,))
 
 
+@intrinsic
+def counter_of(typingctx, array):
+    """The address of what counts the references to an array."""
+
+    def codegen(context, b, signature, args):
+        return b.ptrtoint(context.make_array(array)(context, b, args[0]).meminfo, simd.I64)
+
+    return types.int64(array), codegen
+
+
+@pytest.mark.skipif(threads.pool_size() < 2, reason="one thread in the pool")
+def test_lanes_do_not_count_references():
+    """They would do so in one place, and wait for each other there. Nor does a call leave a reference behind."""
+
+    @jit.kernel
+    def lane(shared, row):
+        row[0], row[1], row[2] = counter_of(shared), counter_of(row), shared[0]
+
+    out, shared = np.ones((2, 3), np.int64), np.arange(3, 9)
+    before = sys.getrefcount(shared), sys.getrefcount(out)
+    for _ in range(3):
+        threads.share(2, lane, (shared,), (out,))
+    assert out.tolist() == [[0, 0, 3], [0, 0, 3]]
+    assert (sys.getrefcount(shared), sys.getrefcount(out)) == before
+    lane(shared, out[0])
+    assert out[0, 0] != 0  # a call from Python does
+
+
 # ------------------------------------------------------------------------------------ in processes of their own
 def run(name, **environment):
     """Run one of the functions below in a process of its own, warnings being errors."""
@@ -253,7 +283,7 @@ def alone():
 def _mask():
     seen = {}
 
-    def look(n, address, shared, private, raised):
+    def look(n, address, shared, private):
         shared[0][0] = numba.get_num_threads()
 
     def fail(*arguments):
@@ -268,7 +298,7 @@ def _mask():
     for name, body in (("kernel", look), ("exception", fail)):
         note = np.zeros(1, np.int64)
         try:
-            with mock.patch.object(parallel, "run_lanes", body):
+            with mock.patch.object(parallel, "enter", body):
                 threads.share(3, lane, (note,))
         except OSError:
             seen["raised"] = True

@@ -1,11 +1,12 @@
-"""The one parallel body: a prange over lanes, each a call of a plain lane function by its address.
+"""The one parallel loop: over lanes, each a call of a plain lane function by its address.
 
-Called from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an atomic
-counter, so it does not matter which of them is fast.  They are called by address because Numba puts the code of a
-function into every caller and optimizes it there anew, in a parallel loop three times: a lane is compiled once, for
-callers from Python, and the body for its kinds of arguments costs about a second.
+Entered from Python only, with the number of lanes equal to the number of threads.  Lanes share their work by an atomic
+counter, so it does not matter which of them is fast.
 
-Numba loses what is raised on a thread of its pool, so a lane's exception is noted and raised once all have returned.
+Numba puts the code of a function into every caller and optimizes it there anew, in a parallel loop three times, and a
+loop with the forty arguments of some lanes takes more than a second to compile.  So a lane is compiled once, for
+callers from Python; the loop is compiled once, for three numbers; and between them stands a small function for every
+kind of arguments, which takes those of a lane from memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import operator
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import prange, typeof, types
 from numba._dispatcher import compute_fingerprint
 from numba.core import cgutils
@@ -27,70 +29,124 @@ _addresses: dict[tuple[Any, ...], int] = {}
 
 
 @intrinsic
-def call_lane(typingctx, address, shared, private, lane, note):
-    """Call the function at an address with these arguments and element `lane` of the private ones; it returns nothing.
-
-    What it raises is noted: Numba's status code and the address of what describes the exception.
-    """
-    own = [typingctx.resolve_function_type(operator.getitem, (array, types.intp), {}) for array in private]
-    kinds = (*shared, *(element.return_type for element in own))
+def call(typingctx, function, arguments, lane):
+    """Call a function of caller_of, given its address, and note what it raises: the pool would lose it."""
+    place = (types.int64, types.int64)
 
     def codegen(context, b, signature, args):
         convention = context.call_conv
-        function = b.inttoptr(args[0], convention.get_function_type(types.none, kinds).as_pointer())
-        index = context.cast(b, args[3], signature.args[3], types.intp)
-        elements = [
-            context.get_function(operator.getitem, element)(b, (array, index))
-            for element, array in zip(own, cgutils.unpack_tuple(b, args[2]), strict=True)
-        ]
-        values = [*cgutils.unpack_tuple(b, args[1]), *elements]
-        status, _ = convention.call_function(b, function, types.none, kinds, values)
-        for element, value in zip(own, elements, strict=True):
-            context.nrt.decref(b, element.return_type, value)
+        callee = b.inttoptr(args[0], convention.get_function_type(types.none, place).as_pointer())
+        index = context.cast(b, args[2], signature.args[2], types.int64)
+        status, _ = convention.call_function(b, callee, types.none, place, [args[1], index])
         with cgutils.if_unlikely(b, status.is_error):
-            code, raised = _places(context, b, signature.args[4], args[4])
-            b.store(b.sext(status.code, I64), code)
-            b.store(b.ptrtoint(status.excinfoptr, I64), raised)
+            note = b.inttoptr(args[1], I64.as_pointer())
+            b.store(b.ptrtoint(status.excinfoptr, I64), b.gep(note, [int_(1)]))
+            b.store(b.sext(status.code, I64), note)
         return context.get_dummy_value()
 
-    return types.void(types.int64, shared, private, lane, note), codegen
+    return types.void(*place, lane), codegen
 
 
 @intrinsic
-def raise_noted(typingctx, note):
-    """Raise what `call_lane` noted: the exception of a lane, of any if of several."""
+def raise_noted(typingctx, arguments):
+    """Raise what `call` noted there, of one of the lanes if of several."""
 
     def codegen(context, b, signature, args):
         convention = context.call_conv
-        code, raised = _places(context, b, signature.args[0], args[0])
-        code, raised = b.trunc(b.load(code), errcode_t), b.inttoptr(b.load(raised), excinfo_ptr_t)
+        note = b.inttoptr(args[0], I64.as_pointer())
+        code = b.trunc(b.load(note), errcode_t)
+        raised = b.inttoptr(b.load(b.gep(note, [int_(1)])), excinfo_ptr_t)
         status = convention._get_return_status(b, code, raised)
         with cgutils.if_unlikely(b, status.is_error):
             convention.return_status_propagate(b, status)
         return context.get_dummy_value()
 
-    return types.void(note), codegen
-
-
-def _places(context, b, kind, note):
-    """Pointers to the two elements of a note."""
-    data = context.make_array(kind)(context, b, note).data
-    return data, b.gep(data, [int_(1)])
+    return types.void(types.int64), codegen
 
 
 @kernel(parallel=True)
-def run_lanes(n, address, shared, private, note):
-    """Call the lane function at an address n times, with what all share and element i of every private array.
-
-    note: two zeros, int64, for what a lane raises.
-    """
+def run_lanes(n, function, arguments):
+    """Call a function of caller_of n times, for one lane each."""
     for lane in prange(n):
-        call_lane(address, shared, private, lane, note)
-    raise_noted(note)
+        call(function, arguments, lane)
 
 
-def body_arguments(lane_kernel: Any, shared: tuple[Any, ...], private: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of run_lanes but for the first: where the code for such arguments begins, these, and a new note.
+@intrinsic
+def caller_of(typingctx, arguments):
+    """The address of a function (place, lane) that calls a lane function: its address and its arguments are at `place`.
+
+    arguments: the tuple at `place`, of what lanes raised (see `call`), the address, what all lanes share, and arrays of
+    which a lane takes its own element.
+    """
+    _, _, shared, private = arguments
+    own = [typingctx.resolve_function_type(operator.getitem, (array, types.intp), {}) for array in private]
+    kinds = (*shared, *(element.return_type for element in own))
+
+    def codegen(context, outer, signature, args):
+        convention = context.call_conv
+        own_kinds = (types.int64, types.int64)
+        name = outer.module.get_unique_name("call_lane")
+        function = ir.Function(outer.module, convention.get_function_type(types.none, own_kinds), name)
+        function.linkage = "internal"
+        convention.decorate_function(function, ("place", "lane"), own_kinds)
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        place, lane = convention.get_arguments(function)
+        address, values, arrays = (
+            b.load(cgutils.gep_inbounds(b, b.inttoptr(place, args[0].type.as_pointer()), 0, i)) for i in (1, 2, 3)
+        )
+        lane_function = b.inttoptr(address, convention.get_function_type(types.none, kinds).as_pointer())
+        elements = [
+            context.get_function(operator.getitem, element)(b, (array, lane))
+            for element, array in zip(own, cgutils.unpack_tuple(b, arrays), strict=True)
+        ]
+        given = zip(kinds, [*cgutils.unpack_tuple(b, values), *elements], strict=True)
+        lent = [_lent(context, b, kind, value) for kind, value in given]
+        status, _ = convention.call_function(b, lane_function, types.none, kinds, lent)
+        for element, value in zip(own, elements, strict=True):
+            context.nrt.decref(b, element.return_type, value)
+        with cgutils.if_unlikely(b, status.is_error):
+            convention.return_status_propagate(b, status)
+        convention.return_value(b, context.get_dummy_value())
+        return outer.ptrtoint(function, I64)
+
+    return types.int64(arguments), codegen
+
+
+def _lent(context: Any, b: Any, kind: types.Type, value: Any) -> Any:
+    """An array as a lane gets it: without its count of references, which the caller holds.
+
+    Lanes would count in one place, some of them once a panel, and wait for each other there (k-means++ on few features
+    took a quarter to two times longer).
+    """
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, b, value)
+    for name in ("meminfo", "parent"):
+        setattr(array, name, cgutils.get_null_value(getattr(array, name).type))
+    return array._getvalue()
+
+
+@intrinsic
+def place_of(typingctx, value):
+    """The address of a copy of a value, which is there until the function that asked returns."""
+
+    def codegen(context, b, signature, args):
+        return b.ptrtoint(cgutils.alloca_once_value(b, args[0]), I64)
+
+    return types.int64(value), codegen
+
+
+@kernel
+def enter(n, address, shared, private):
+    """Call the lane function at an address n times, with what all share and element i of every private array."""
+    arguments = ((np.int64(0), np.int64(0)), address, shared, private)
+    place = place_of(arguments)
+    run_lanes(n, caller_of(arguments), place)
+    raise_noted(place)
+
+
+def entry_arguments(lane_kernel: Any, shared: tuple[Any, ...], private: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of `enter` but for the first: where the code for such arguments begins, and these.
 
     It is compiled if need be.  A lane width takes no room, nor does None, which stands for it here: Numba's
     fingerprints do not know widths, and to find the types of a tuple without one takes most of a millisecond.
@@ -110,4 +166,4 @@ def body_arguments(lane_kernel: Any, shared: tuple[Any, ...], private: tuple[Any
             raise TypeError(f"{lane_kernel} must return nothing, not {compiled.signature.return_type}")
         address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         _addresses[key] = address
-    return address, others, private, np.zeros(2, np.int64)
+    return address, others, private
