@@ -162,7 +162,7 @@ def test_python_threads_hand_on_what_went_wrong(failing, error, monkeypatch):
 def test_lanes_are_called_by_their_address():
     """Arguments of other types are for another compiled lane; what a lane raises is not lost."""
 
-    @jit.kernel
+    @jit.kernel(allocates=True)
     def lane(width, amount, fill, weights, i, row):
         if amount == -i:
             raise ValueError("amount")
@@ -212,7 +212,7 @@ def counter_of(typingctx, array):
 def test_lanes_do_not_count_references():
     """They would do so in one place, and wait for each other there. Nor does a call leave a reference behind."""
 
-    @jit.kernel
+    @jit.kernel(allocates=True)
     def lane(shared, row):
         row[0], row[1], row[2] = counter_of(shared), counter_of(row), shared[0]
 
@@ -223,7 +223,7 @@ def test_lanes_do_not_count_references():
     assert out.tolist() == [[0, 0, 3], [0, 0, 3]]
     assert (sys.getrefcount(shared), sys.getrefcount(out)) == before
     lane(shared, out[0])
-    assert out[0, 0] != 0  # a call from Python does
+    assert out[0, 0] != 0  # one that allocates does when it is called from Python
 
 
 # ------------------------------------------------------------------------------------ in processes of their own

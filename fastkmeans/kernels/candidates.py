@@ -21,7 +21,7 @@ from .micro import CHUNK, ROWS, _rows_by_groups
 from .simd import F32, I64, Loop, fetch_add
 
 
-@kernel
+@kernel(allocates=True)
 def spacing_lane(plain, seeds, counter, grouped, M, square0, square1, table, closest):
     """A quarter of the squared distance of every seed to every candidate, in packed units and rounded down, negated.
 

@@ -141,7 +141,7 @@ def _direct_tile(typingctx, rows, grouped, group, d, out):
     return types.void(rows, grouped, i8, i8, out), codegen
 
 
-@kernel
+@kernel(allocates=True)
 def transform_lane(X, counter, grouped, k, plain, result):
     """Distances of all rows of X to all centers, by direct differences in float64.
 
@@ -320,7 +320,7 @@ def block_distances(X, lo, hi, centers, labels, weights, out, largest, terms, su
     note_largest(out, weights, first, last, largest)
 
 
-@kernel
+@kernel(allocates=True)
 def wide_distances_lane(X, counter, centers, labels, weights, out, largest):
     """distances_lane by block_distances."""
     n = X.shape[0]

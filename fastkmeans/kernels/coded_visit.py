@@ -21,7 +21,7 @@ VISIT = 96 * ROWS  # rows of a block
 AHEAD = 16  # rows that one is fetched before its turn
 
 
-@kernel
+@kernel(allocates=True)
 def coded_candidates_lane(
     width, kind, X, counter, words, steps, code_lows, lengths, rests, origins, code_scale, code_error, length_error,
     code_groups, n_words, code_halves, unit, code_residual, code_largest, nearest_sq, offset, plain, square0, square1,

@@ -117,7 +117,7 @@ def _encode(typingctx, width, kind, y, padded, top, limit, code, measures):
     return types.void(width, kind, y, types.int64, f4, f4, code, measures), codegen
 
 
-@kernel
+@kernel(allocates=True)
 def encode_lane(
     width, kind, X, counter, scale, shift, error, top, limit, words, steps, halves, lengths, rests, origins
 ):
@@ -273,7 +273,8 @@ def filter_rows(
             limits, t * ROWS, masks, len(some),
         )  # fmt: skip
     pitch = np.uint64(len(some))
-    some[:rows] = masks[:rows]
+    for r in range(np.uint64(rows)):
+        some[r] = masks[r]
     for u in range(np.uint64(1), np.uint64(n_masks)):
         for r in range(np.uint64(rows)):
             some[r] |= masks[u * pitch + r]

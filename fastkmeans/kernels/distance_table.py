@@ -95,13 +95,13 @@ def rows_as_they_are(X, y):
 
 @overload(rows_as_they_are, jit_options={"nogil": True, "error_model": "numpy"})
 def _rows_as_they_are(X, y):
-    """Chosen by dtype and layout."""
+    """Chosen by dtype and layout; counts the reference to what it returns."""
     if X.dtype == types.float32 and X.layout == "C":
         return lambda X, y: X.reshape(-1)
     return lambda X, y: y
 
 
-@kernel
+@kernel(allocates=True)
 def tabulate_lane(width, X, counter, plain, pack_scale, tiled_shift, centers, n_groups, ahead, step, table):
     """Fill a table of fast distances.
 
@@ -132,7 +132,7 @@ def tabulate_lane(width, X, counter, plain, pack_scale, tiled_shift, centers, n_
                 flat[first + e] = values[e]
 
 
-@kernel
+@kernel(allocates=True)
 def table_gains_lane(counter, table, column, weights, weight_unit, near, gains):
     """By how much every candidate of a table would lower the potential, once that of `column` is chosen.
 
@@ -173,7 +173,7 @@ def _within(value, relative, a, floor):
     return value * (1.0 + 2.0 * relative + 1e-6) + 2.1 * a * np.sqrt(value) + 2.0 * a * a + floor
 
 
-@kernel
+@kernel(allocates=True)
 def table_settle_lane(
     X, counter, table, columns, seeds, grouped, first_label, square0, square1, relative, a, floor, nearest_sq, labels
 ):  # fmt: skip

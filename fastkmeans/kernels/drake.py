@@ -250,7 +250,7 @@ def nearest_of_two(row, grouped, first, next_):
     return first if one <= other else next_
 
 
-@kernel
+@kernel(allocates=True)
 def runner_up_lane(
     width, X, weights, counter, spread, pack_scale, shift, tiles, halves, norms, packed, grouped, largest, error, k,
     ahead, stride, lost, kept, gaps, rests, rivals, labels, update, scale,

@@ -82,7 +82,7 @@ def nearest_of_blocks(row, grouped, blocks, n_blocks, order, k, groups, out):
     return place
 
 
-@kernel
+@kernel(allocates=True)
 def bounded_lane(
     width, X, weights, counter, spread, fresh, pack_scale, shift, blocks, halves, norms, centers, order, places,
     largest, error, grouped, k, n_groups, span, ahead, from_row, row_bytes, moves, fastest, half, drift, between,
@@ -309,7 +309,8 @@ def bounded_lane(
             if decoding:  # the row itself in place of its code: its own distance, and those that the code leaves open
                 counts[READ] += 1
                 pack_rows(X, rows, first + s, 1, pack_scale, shift, packed_row)
-                y[s * size : (s + 1) * size] = packed_row[:size]
+                for e in range(np.uint64(size)):
+                    y[np.uint64(s * size) + e] = packed_row[e]
                 encode_rows(
                     width, y, s, s + 1, size, rows, first, labels, anchors, differences, codes, steps, residuals,
                     anchored,
@@ -398,7 +399,7 @@ def bounded_lane(
             )
 
 
-@kernel
+@kernel(allocates=True)
 def between_lane(
     width, counter, numbers, n_old, old_groups, rise, step, others, reach, blocks, halves, norms, centers, squares,
     places, error, k, d, n_groups, span, between, half, fall,

@@ -29,7 +29,7 @@ INFINITE = 0x7FF << 52
 AHEAD = 8  # rows ahead of its turn that a row's exponents are fetched (measured)
 
 
-@kernel
+@kernel(allocates=True)
 def exponents_lane(X, weights, counter, largest, count, total, finite):
     """Largest magnitude and sum of binary exponents of the non-zero values of each feature; finds NaN and infinity.
 
@@ -73,7 +73,7 @@ def exponents_lane(X, weights, counter, largest, count, total, finite):
             finite[0] = 0
 
 
-@kernel
+@kernel(allocates=True)
 def exponents_flat_lane(flat, period, counter, largest, count, total, finite):
     """`exponents_lane` for few features in C order and unit weights: lanes over several rows, in periods of values.
 
@@ -100,7 +100,7 @@ def exponents_flat_lane(flat, period, counter, largest, count, total, finite):
             finite[0] = 0
 
 
-@kernel
+@kernel(allocates=True)
 def exponents_single_lane(bits, counter, largest, count, total, finite, odd):
     """`exponents_lane` for float32 and unit weights, by 32-bit integers: ROWS rows at a time.
 
@@ -256,7 +256,7 @@ def digit_value(digit):
     return from_bits(digit | (0x4330 << 48)) - 2.0**52
 
 
-@kernel
+@kernel(allocates=True)
 def divide_sums(sums, weights, scale, touched, single, means, centers, doubtful):
     """Means ``sums * scale / weights`` of the touched clusters, rounded to float64; lists what it can't decide.
 

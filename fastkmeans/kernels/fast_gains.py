@@ -134,7 +134,7 @@ def pack_flat(X, lo, hi, scale, tiled_shift, y):
     _pack_strided(X, lo, hi, scale, tiled_shift, y)
 
 
-@overload(pack_flat, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(pack_flat, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _pack_flat(X, lo, hi, scale, tiled_shift, y):
     """Chosen by the layout in the array's type."""
     if X.layout == "C":
@@ -175,7 +175,7 @@ def settle_pairs(X, rows, slots, count, nearest_sq, labels, seeds, label, terms,
                 nearest_sq[i], labels[i] = values[e], np.int32(label + slots[p + e])
 
 
-@kernel
+@kernel(allocates=True)
 def fast_gains_lane(
     width, X, weights, counter, nearest_sq, labels, center, label, pack_scale, shift, square0, square1, relative, a,
     floor, weight_unit, centers, n_groups, ahead, step, gains,

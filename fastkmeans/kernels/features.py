@@ -145,7 +145,7 @@ def meet(
     raise TypeError("for kernels alone")
 
 
-@overload(meet, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(meet, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _meet_any(
     width, each, X, lo, hi, scale, shift, minus, zeros, packed, n_blocks, halves, rows, tails, out,
     v1, v2, new, squares,
@@ -185,7 +185,7 @@ def _meet_any(
     return implementation
 
 
-@kernel
+@kernel(allocates=True)
 def features_lane(
     width, each, X, weights, counter, pack_scale, shift, minus, packed, halves, norms, largest, cutoff, error, grouped,
     k, block, measure, measured, distances, labels, update, scale, sums, cluster_weights, touched, counts, largest_sq,

@@ -125,7 +125,7 @@ def keep_bounds(
         upper[i] = upper_bound(own_sq, packing_slip(squares[r], packing), differences)
 
 
-@kernel
+@kernel(allocates=True)
 def filtered_lane(
     width, X, weights, counter, pack_scale, shift, integers, unit, c_residual, packed, halves, norms, largest, cutoff,
     error, grouped, order, places, k, patience, ahead, row_bytes, spread, span, group_norms, upper, least, lower,
@@ -171,7 +171,8 @@ def filtered_lane(
     largest_norm, rest_norm = np.float32(largest * 1.001), np.float32(c_residual * 1.001)
     tops = np.full(value_stride // BLOCK, -np.inf, np.float32)
     held, held_norms = np.empty(tops.shape[0], np.float32), np.zeros(tops.shape[0], np.float32)
-    held_norms[: group_norms.shape[0]] = group_norms
+    for g in range(group_norms.shape[0]):
+        held_norms[g] = group_norms[g]
     seen, spent = 0, 0
     while spent <= patience * seen + 1e4:
         lo = fetch_add(counter, block)

@@ -48,7 +48,7 @@ def _panel_values(typingctx, panel, centers, c0, d, out, o0):
     return types.void(panel, centers, i8, i8, out, i8), codegen
 
 
-@kernel
+@kernel(allocates=True)
 def gains_lane(plain, X, weights, counter, nearest_sq, candidates, scale0, scale1, gains):
     """By how much each candidate would lower the potential, from canonical distances throughout.
 
@@ -106,7 +106,7 @@ def gains_lane(plain, X, weights, counter, nearest_sq, candidates, scale0, scale
             gains[c * DIGITS + 1] += totals[c] >> 32
 
 
-@kernel
+@kernel(allocates=True)
 def nearer_lane(plain, X, counter, center, label, nearest_sq, labels):
     """Take one more seed into account: nearest_sq (n,) float64, labels (n,) int32 INOUT, center (1, d) float64 IN."""
     n, d = X.shape

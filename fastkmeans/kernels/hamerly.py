@@ -171,7 +171,7 @@ def nearest_of_list(X, i, exact, listed, n_listed):
     return label
 
 
-@kernel
+@kernel(allocates=True)
 def neighbor_lane(
     width, X, weights, counter, spread, fresh, pack_scale, shift, rows_packed, all_tiles, exact, largest, error, k,
     ahead, stride, moves, fastest, half, between, upper, least, labels, update, scale,

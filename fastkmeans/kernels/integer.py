@@ -69,7 +69,7 @@ def row_limit(d):
     return (LIMIT - 2.0 - 0.5 * math.sqrt(d)) * (1.0 - 1e-5 - 1e-8 * d)  # and what float32 may miss of a norm
 
 
-@kernel
+@kernel(allocates=True)
 def quantize_centers(groups, halves, largest, k, d, width, rows, integers):
     """Packed centers in rows, and rounded to 16 bits with one common step.
 

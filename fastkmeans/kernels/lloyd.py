@@ -275,7 +275,7 @@ def plain_commit(X, lo, n, new, weights, labels, update, scale, sums, cluster_we
     return changed
 
 
-@kernel
+@kernel(allocates=True)
 def known_lane(X, weights, counter, known, labels, update, scale, sums, cluster_weights, touched, counts):
     """The pass where every row's label is known beforehand: rows join their sums, and no distance is taken.
 
@@ -294,7 +294,7 @@ def known_lane(X, weights, counter, known, labels, update, scale, sums, cluster_
         counts[BLOCKS] += 1
 
 
-@kernel
+@kernel(allocates=True)
 def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, owners, owner, touched):
     """Move every changed row in or out of the clusters of one owner: no two owners touch the same sums.
 
@@ -328,7 +328,7 @@ def own_clusters(X, old, new, weights, scale, n_digits, sums, cluster_weights, o
             add_digits(moved, width, -1, sums, old[i] * width * d)
 
 
-@kernel
+@kernel(allocates=True)
 def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, cluster_weights, touched, counts):
     """The pass as plain loops, canonical values throughout: the reference, and the form for CPUs without FMA."""
     n, d = X.shape
@@ -349,7 +349,7 @@ def plain_lane(X, weights, counter, grouped, k, labels, update, scale, sums, clu
         counts[BLOCKS] += 1
 
 
-@kernel
+@kernel(allocates=True)
 def points_lane(
     width, X, weights, counter, pack_scale, tiled_shift, groups, tiles, halves, norms, largest, cutoff, error, grouped,
     k, ahead, step, measure, measured, distances, labels, update, scale,
@@ -414,7 +414,7 @@ def points_lane(
         counts[BLOCKS] += 1
 
 
-@kernel
+@kernel(allocates=True)
 def centers_lane(
     width, X, weights, counter, pack_scale, shift, groups, halves, norms, largest, cutoff, error, grouped, k,
     tiles_per_block, ahead, step, measure, measured, distances, labels, update, scale,

@@ -22,7 +22,7 @@ DIMENSIONS = 16  # of the map
 LEVELS = 6  # binary exponents of the distance by which the rows of a seed are told apart
 
 
-@kernel
+@kernel(allocates=True)
 def order_rows(labels, nearest_sq, order, starts, largest):
     """Rows in the order of their seeds, those of one seed by their distance, farthest first, in LEVELS stretches.
 
@@ -35,7 +35,8 @@ def order_rows(labels, nearest_sq, order, starts, largest):
     for i in range(n):
         top[labels[i]] = max(top[labels[i]], float_bits(nearest_sq[i]) >> 52)
     places = np.zeros(t * LEVELS + 1, np.int64)
-    largest[:] = 0.0
+    for s in range(t * LEVELS):
+        largest[s] = 0.0
     for i in range(n):
         seed = np.int64(labels[i])
         s = seed * LEVELS + min(LEVELS - 1, top[seed] - (float_bits(nearest_sq[i]) >> 52))
@@ -43,7 +44,8 @@ def order_rows(labels, nearest_sq, order, starts, largest):
         largest[s] = max(largest[s], nearest_sq[i])
     for s in range(t * LEVELS):
         places[s + 1] += places[s]
-    starts[:] = places
+    for s in range(t * LEVELS + 1):
+        starts[s] = places[s]
     for i in range(n):
         seed = np.int64(labels[i])
         s = seed * LEVELS + min(LEVELS - 1, top[seed] - (float_bits(nearest_sq[i]) >> 52))
@@ -86,7 +88,7 @@ def _project_pair(typingctx, z, padded, d, directions, sums):
     return types.void(z, i8, i8, directions, sums), codegen
 
 
-@kernel
+@kernel(allocates=True)
 def map_lane(X, counter, origin, scale, directions, out):
     """The map of every row, in float64, rounded once.
 

@@ -89,7 +89,7 @@ def move_row(X, i, scale, new, old, sums, row):
     raise TypeError("for kernels alone")
 
 
-@overload(move_row, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(move_row, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _move_row(X, i, scale, new, old, sums, row):
     """Chosen by what the array's type says: floats that lie side by side need no writing down in between."""
     if X.layout == "C" and X.dtype in (types.float32, types.float64):

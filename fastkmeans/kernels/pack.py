@@ -230,23 +230,14 @@ def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
     _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels)
 
 
-@overload(pack_strip, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(pack_strip, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
-    """Chosen by the layout in the array's type."""
-    if X.layout == "C" and X.dtype == types.float32 and tiled_shift.dtype == types.float32:
-
-        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):
-            _pack_strip_single(width, X, lo, hi, scale, tiled_shift, rows, panels)
-    elif X.layout == "C":
-
-        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):
-            _pack_strip_contiguous(width, X, lo, hi, scale, tiled_shift, rows, panels)
-    else:
-
-        def implementation(width, X, lo, hi, scale, tiled_shift, rows, panels):
-            _pack_strip_strided(width, X, lo, hi, scale, tiled_shift, rows, panels)
-
-    return implementation
+    """Chosen by the layout in the array's type; compiled for the caller, since a call would count references."""
+    if X.layout != "C":
+        return _pack_strip_strided.py_func
+    if X.dtype == types.float32 and tiled_shift.dtype == types.float32:
+        return _pack_strip_single.py_func
+    return _pack_strip_contiguous.py_func
 
 
 @kernel

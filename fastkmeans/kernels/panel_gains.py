@@ -75,38 +75,43 @@ def panel_bounds(relative, a, floor):
 
 @intrinsic
 def _add_panel_gains(
-    typingctx, width, panels, p0, d, centers, n_first, n_second, near, nearest, i0, number, above, least, weights, o0,
-    mins, sums, ahead, step,
+    typingctx, width, panels, p0, d, centers, n_first, n_second, near, nearest, i0, whole, last_near, last_nearest,
+    number, above, least, weights, o0, mins, sums, ahead, step,
 ):  # fmt: skip
     """What is left of the potential of the PANEL * w rows of the panel at p0, [d][PANEL * w], for two steps.
 
     centers: [center][d] packed: two seeds that `near` does not know of, n_first candidates of the next step and
     n_second of the one after it; number: of the first seed; above, least: a fast distance above ``above * v + least``
     is of a seed farther away than another one with the value v; weights (float32) at o0 IN; near (float32), nearest
-    (uint8) of the rows at i0: fast distance to the nearest seed, and which it is INOUT; mins: room for
-    n_first * PANEL * w; sums [1 + n_first + n_first * n_second][w] float32 INOUT: the potential, what each candidate
-    leaves of it, and what each of the second step leaves after each of the first; ahead, step: address to fetch from
-    meanwhile, and its bytes per feature.
+    (uint8) of the rows at i0, or last_near, last_nearest where the panel is not whole: fast distance to the nearest
+    seed, and which it is INOUT; mins: room for n_first * PANEL * w; sums [1 + n_first + n_first * n_second][w] float32
+    INOUT: the potential, what each candidate leaves of it, and what each of the second step leaves after each of the
+    first; ahead, step: address to fetch from meanwhile, and its bytes per feature.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype, btype = simd.vector(F32, w), simd.vector(I8, w)
         t = signature.args
-        pp, pc, pn, po, pw, pm, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 7, 8, 13, 15, 16))
+        pp, pc, pn, po, pln, plo, pw, pm, ps = (
+            simd.data(context, b, t[i], args[i]) for i in (1, 4, 7, 8, 11, 12, 16, 18, 19)
+        )
         d_, n_first, n_second = args[3], args[5], args[6]
+        number, above, least, ahead, step = *args[13:16], *args[20:22]
         nought, one, size = int_(0), int_(1), int_(PANEL * w)
         panel = simd.at(b, pp, args[2])
-        at_near, at_nearest, at_weights = simd.at(b, pn, args[9]), simd.at(b, po, args[9]), simd.at(b, pw, args[14])
+        at_near = b.select(args[10], simd.at(b, pn, args[9]), pln)
+        at_nearest = b.select(args[10], simd.at(b, po, args[9]), plo)
+        at_weights = simd.at(b, pw, args[17])
 
         def distances(centers: list[Any], fetched: tuple[Any, Any] | None = None) -> list[list[Any]]:
             return panel_distances(b, w, panel, d_, centers, fetched)
 
         def part_ahead(part: int, first: Any) -> tuple[Any, Any]:
             """A third of what follows, so that fetching goes on all the time; later centers ask for one line again."""
-            step = b.udiv(args[18], int_(3))
-            address = b.add(args[17], b.mul(b.mul(d_, step), int_(part)))
-            return address, b.select(b.icmp_signed("==", first, nought), step, nought)
+            third = b.udiv(step, int_(3))
+            address = b.add(ahead, b.mul(b.mul(d_, third), int_(part)))
+            return address, b.select(b.icmp_signed("==", first, nought), third, nought)
 
         def add(left: list[Any], number: Any) -> None:
             place = simd.at(b, ps, b.mul(number, int_(w)))
@@ -120,13 +125,13 @@ def _add_panel_gains(
 
         def limit(value: Any) -> Any:
             """Farther than this is a seed that is farther than one with this value."""
-            return simd.fma(b, value, simd.splat(b, args[11], w), simd.splat(b, args[12], w))
+            return simd.fma(b, value, simd.splat(b, above, w), simd.splat(b, least, w))
 
         counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
         present = [simd.load(b, simd.at(b, at_near, v * w), vtype) for v in range(PANEL)]
         numbers = [simd.load(b, simd.at(b, at_nearest, v * w), btype, align=1) for v in range(PANEL)]
         for seed, values in enumerate(distances([center_at(nought), center_at(one)], part_ahead(0, nought))):
-            own = simd.splat(b, b.trunc(b.add(args[10], int_(seed)), I8), w)
+            own = simd.splat(b, b.trunc(b.add(number, int_(seed)), I8), w)
             for v, s in enumerate(values):
                 here = present[v]
                 nearer = b.fcmp_ordered(">", here, limit(s))
@@ -166,7 +171,8 @@ def _add_panel_gains(
 
     i8, f4 = types.int64, types.float32
     return types.void(
-        width, panels, i8, i8, centers, i8, i8, near, nearest, i8, i8, f4, f4, weights, i8, mins, sums, i8, i8
+        width, panels, i8, i8, centers, i8, i8, near, nearest, i8, types.boolean, last_near, last_nearest, i8, f4, f4,
+        weights, i8, mins, sums, i8, i8
     ), codegen  # fmt: skip
 
 
@@ -236,7 +242,7 @@ def _settle_panel(
     return i8(width, panels, i8, i8, table, nearest, nearest_sq, labels, i8, f8, f8, i8), codegen
 
 
-@kernel
+@kernel(allocates=True)
 def panel_gains_lane(
     width, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table, label,
     pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums,
@@ -289,17 +295,17 @@ def panel_gains_lane(
             for t in range((last - i + points - 1) // points):
                 at = i + t * points
                 following = ahead + (at + AHEAD * points) * X.strides[0]
-                values_of, numbers_of, place = near, nearest, at
                 whole = at + points <= n
                 if not whole:
-                    values_of, numbers_of, place = last_near, last_nearest, 0
-                    last_near[: n - at], last_nearest[: n - at] = near[at:], nearest[at:]
+                    for r in range(n - at):
+                        last_near[r], last_nearest[r] = near[at + r], nearest[at + r]
                 _add_panel_gains(
-                    width, panels, t * size, d, centers, n_first, n_second, values_of, numbers_of, place, number, above,
-                    least, counts, at - lo, mins, some, following, step,
+                    width, panels, t * size, d, centers, n_first, n_second, near, nearest, at, whole, last_near,
+                    last_nearest, number, above, least, counts, at - lo, mins, some, following, step,
                 )  # fmt: skip
                 if not whole:
-                    near[at:], nearest[at:] = last_near[: n - at], last_nearest[: n - at]
+                    for r in range(n - at):
+                        near[at + r], nearest[at + r] = last_near[r], last_nearest[r]
                 if not settling:
                     continue
                 found, left = 0, 1

@@ -36,23 +36,24 @@ def _limits(b: Any, w: int, nearest_sq: Any, squares: list[Any], above: Any, lea
 
 @intrinsic
 def _panel_within(
-    typingctx, width, panels, p0, d, centers, n_centers, nearest_sq, i0, square0, square1, above, least, masks, ahead,
-    step,
+    typingctx, width, panels, p0, d, centers, n_centers, nearest_sq, i0, whole, last_sq, square0, square1, above, least,
+    masks, ahead, step,
 ):  # fmt: skip
     """Which rows of the panel at p0 each center may be nearer to: masks (n_centers,) int64 OUT, a bit for each row.
 
-    The rest as in panel_gains._add_panel_gains.
+    last_sq: the canonical distances of a panel that is not whole.  The rest as in panel_gains._add_panel_gains.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         t = signature.args
-        pp, pc, pn, pm = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 12))
+        pp, pc, pn, pl, pm = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 9, 14))
         d_, panel = args[3], simd.at(b, pp, args[2])
-        limits = _limits(b, w, simd.at(b, pn, args[7]), list(args[8:10]), args[10], args[11])
+        at_nearest = b.select(args[8], simd.at(b, pn, args[7]), pl)
+        limits = _limits(b, w, at_nearest, list(args[10:12]), args[12], args[13])
         # what follows is asked for first
         with Loop(b, ir.Constant(I64, 0), d_, ir.Constant(I64, 1), []) as features:
-            address = b.add(args[13], b.mul(features.i, args[14]))
+            address = b.add(args[15], b.mul(features.i, args[16]))
             for line in range(PANEL):
                 simd.prefetch(b, b.add(address, ir.Constant(I64, 64 * line)))
             features.next([])
@@ -71,11 +72,11 @@ def _panel_within(
 
     i8, f4, f8 = types.int64, types.float32, types.float64
     return types.void(
-        width, panels, i8, i8, centers, i8, nearest_sq, i8, f8, f8, f4, f4, masks, i8, i8
+        width, panels, i8, i8, centers, i8, nearest_sq, i8, types.boolean, last_sq, f8, f8, f4, f4, masks, i8, i8
     ), codegen  # fmt: skip
 
 
-@kernel
+@kernel(allocates=True)
 def panel_candidates_lane(
     width, X, counter, nearest_sq, offset, square0, square1, relative, a, floor, pack_scale, shift, centers, candidates,
     first_slot, ahead, step, entry_rows, entry_slots, entry_values, count,
@@ -110,14 +111,13 @@ def panel_candidates_lane(
             for t in range((last - i + points - 1) // points):
                 at = i + t * points
                 following = ahead + (at + STRIP * points) * X.strides[0]
-                near, place = nearest_sq, at
-                if at + points > n:
-                    near, place = last_sq, 0
+                whole = at + points <= n
+                if not whole:
                     for r in range(n - at):
                         last_sq[r] = nearest_sq[at + r]
                 _panel_within(
-                    width, panels, t * size, d, centers, M, near, place, square0, square1, above, least, masks,
-                    following, step,
+                    width, panels, t * size, d, centers, M, nearest_sq, at, whole, last_sq, square0, square1, above,
+                    least, masks, following, step,
                 )  # fmt: skip
                 for q in range(M):
                     mask = masks[q]

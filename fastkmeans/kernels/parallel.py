@@ -102,8 +102,6 @@ def caller_of(typingctx, arguments):
         given = zip(kinds, [*cgutils.unpack_tuple(b, values), *elements], strict=True)
         lent = [_lent(context, b, kind, value) for kind, value in given]
         status, _ = convention.call_function(b, lane_function, types.none, kinds, lent)
-        for element, value in zip(own, elements, strict=True):
-            context.nrt.decref(b, element.return_type, value)
         with cgutils.if_unlikely(b, status.is_error):
             convention.return_status_propagate(b, status)
         convention.return_value(b, context.get_dummy_value())

@@ -62,7 +62,7 @@ def row_across(X, i, middle, across, count, terms):
     return terms[:count].sum()
 
 
-@overload(row_across, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(row_across, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _row_across_of(X, i, middle, across, count, terms):
     """Chosen by what the array's type says: floats that lie side by side are not written down in between."""
     if X.layout == "C" and X.dtype in (types.float32, types.float64):
@@ -105,7 +105,7 @@ def side_of(X, i, centers):
     return np.int32(second < first)
 
 
-@kernel
+@kernel(allocates=True)
 def plane_lane(
     X, weights, counter, middle, across, error, centers, labels, update, scale, sums, cluster_weights, touched, counts
 ):

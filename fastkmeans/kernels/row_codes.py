@@ -80,7 +80,7 @@ def _decode(typingctx, width, codes, c0, step, anchors, a0, size, y, y0):
     return types.void(width, codes, i8, types.float32, anchors, i8, i8, y, i8), codegen
 
 
-@kernel
+@kernel(allocates=True)
 def encode_rows(
     width, y, lo, hi, size, rows, first, labels, anchors, differences, codes, steps, residuals, anchored
 ):  # fmt: skip

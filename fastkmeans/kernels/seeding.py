@@ -125,7 +125,7 @@ def settle_digits(digits):
         digits[t + 1] += carry
 
 
-@kernel
+@kernel(allocates=True)
 def running_sums(sums, running):
     """Sums of the potentials of blocks up to each of them: (blocks, DIGITS) int64, sums IN, running, carried, OUT."""
     total = np.zeros(DIGITS, np.int64)
@@ -133,7 +133,8 @@ def running_sums(sums, running):
         for t in range(DIGITS):
             total[t] += sums[block, t]
         settle_digits(total)
-        running[block] = total
+        for t in range(DIGITS):
+            running[block, t] = total[t]
 
 
 @kernel
@@ -145,7 +146,7 @@ def _below(digits, others):
     return False
 
 
-@kernel
+@kernel(allocates=True)
 def propose(words, running, frozen_sq, weights, scale0, scale1, rows, inside):
     """Rows that pairs of words stand for, and how far inside the potential that one unit of the row's weight has.
 
@@ -184,7 +185,7 @@ def propose(words, running, frozen_sq, weights, scale0, scale1, rows, inside):
         inside[p] = remainder(above, below, np.int64(np.rint(frozen_sq[i] * scale0 * scale1)))
 
 
-@kernel
+@kernel(allocates=True)
 def bring_nearer(X, rows, seeds, first_label, nearest_sq, labels):
     """Take seeds into account for some rows: X (m, d) float64, rows (m,) int64, seeds (t, d) float64 IN."""
     m, d = X.shape
@@ -234,7 +235,7 @@ def collect(rows, inside, nearest_sq, scale0, scale1, n_candidates, state, taken
     return count
 
 
-@kernel
+@kernel(allocates=True)
 def advance(
     proposals, inside, slots, n_candidates, k, scale0, scale1, weights, starts, rows, values,
     nearest_sq, labels, chosen, state, taken,
@@ -283,7 +284,8 @@ def advance(
                         break
             if better:
                 winner = c
-                best[:] = gain
+                for t in range(DIGITS):
+                    best[t] = gain[t]
         slot, label = slots[taken[winner]], np.int32(state[CHOSEN])
         for e in range(starts[slot], starts[slot + 1]):
             if values[e] < nearest_sq[rows[e]]:

@@ -96,7 +96,7 @@ def _add_distances_plain(panel, rows, lo, hi, d, sums):
             sums[r] += np.int64(np.rint(math.sqrt(s)))
 
 
-@kernel
+@kernel(allocates=True)
 def mean_distances_lane(rows, labels, bounds, first, last, counter, plain, own, other, neighbor):
     """Mean distance of rows first..last to their own cluster and to the nearest other one.
 
@@ -145,7 +145,7 @@ def mean_distances_lane(rows, labels, bounds, first, last, counter, plain, own, 
                     neighbor[i] = c
 
 
-@kernel
+@kernel(allocates=True)
 def two_nearest_lane(X, counter, grouped, k, labels, plain, own, other, neighbor):
     """Canonical squared distance of every row to the center of its label and to the nearest other center.
 

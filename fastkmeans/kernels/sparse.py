@@ -69,7 +69,7 @@ def sparse_exponents_lane(starts, columns, values, weights, counter, norms, larg
             norms[i] = square
 
 
-@kernel
+@kernel(allocates=True)
 def sparse_own_clusters(
     starts, columns, values, old, new, weights, scale, n_digits, d, sums, cluster_weights, owners, owner, touched
 ):
@@ -291,7 +291,7 @@ def _keep_label(i, label, weights, labels):
     return 0 if weights.shape[0] > 0 and weights[i] == 0 else 1
 
 
-@kernel
+@kernel(allocates=True)
 def sparse_plain_lane(
     starts, columns, values, weights, counter, table, padded, halves, largest, norms, centers, squares, labels, counts
 ):
@@ -336,7 +336,7 @@ def sparse_plain_lane(
         counts[BLOCKS] += 1
 
 
-@kernel
+@kernel(allocates=True)
 def sparse_lane(
     width, starts, columns, values, weights, counter, scale, table, padded, halves, largest, error, norms, centers,
     squares, labels, counts,

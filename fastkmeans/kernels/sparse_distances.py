@@ -82,7 +82,7 @@ def _add_terms(plain, centers, c0, first, stops, count, terms, last, sums):
         _add_features(centers, c0, first, stops, count, terms, last, sums)
 
 
-@kernel
+@kernel(allocates=True)
 def sparse_distances_lane(
     plain, starts, columns, values, order, batches, counter, centers, d, labels, fixed, weights, out, largest
 ):
@@ -150,7 +150,7 @@ def sparse_distances_lane(
                 largest[0] = max(largest[0], out[i])
 
 
-@kernel
+@kernel(allocates=True)
 def sparse_transform_lane(starts, columns, values, counter, table, padded, centers, squares, norms, result):
     """Distances of all rows to all centers, up to rounding.
 

@@ -61,7 +61,7 @@ def _dots(columns, values, first, last, table, padded, out):
         out[g + 4], out[g + 5], out[g + 6], out[g + 7] = s4, s5, s6, s7
 
 
-@kernel
+@kernel(allocates=True)
 def sparse_gains_lane(
     starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor, seed_columns,
     seed_values, label, nearest_sq, labels, weight_unit, gains,
@@ -104,7 +104,7 @@ def sparse_gains_lane(
             gains[c] += block_gains[c]
 
 
-@kernel
+@kernel(allocates=True)
 def sparse_exact_gains_lane(
     starts, columns, values, weights, counter, norms, table, padded, squares, relative, floor, candidate_starts,
     candidate_columns, candidate_values, nearest_sq, scale0, scale1, gains,

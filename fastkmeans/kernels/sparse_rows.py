@@ -7,7 +7,7 @@ import numpy as np
 from .jit import kernel
 
 
-@kernel
+@kernel(allocates=True)
 def _sorted_order(columns, first, count, order, other):
     """The order in which columns[first : first + count] ascend, equal ones as they are: merge sort.
 
@@ -32,7 +32,7 @@ def _sorted_order(columns, first, count, order, other):
     return order
 
 
-@kernel
+@kernel(allocates=True)
 def tidy_rows(starts, columns, values, new_starts, new_columns, new_values):
     """Sort the entries of every row by column, and add those of one column in the order in which they are stored.
 

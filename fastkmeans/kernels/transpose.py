@@ -170,7 +170,7 @@ def row_values(X, rows, center, skip, out, o0):
         out[o0 + r] = total
 
 
-@overload(row_values, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(row_values, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _row_values_of(X, rows, center, skip, out, o0):
     """Chosen by dtype and layout."""
     if _serves(X):
@@ -197,7 +197,7 @@ def own_values(X, rows, grouped, group, lanes, out):
         out[r] = total
 
 
-@overload(own_values, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(own_values, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _own_values_of(X, rows, grouped, group, lanes, out):
     """Chosen by dtype and layout."""
     if _serves(X):

@@ -100,7 +100,7 @@ def _stretch_at(starts, position):
     return low
 
 
-@kernel
+@kernel(allocates=True)
 def candidates_lane(
     width, X, counter, order, starts, reaches, nearest_sq, labels, offset, table, closest, square0, square1, error,
     candidates, first_slot, pack_scale, shift, groups, halves, tiles, largest, ahead, row_bytes,
