@@ -139,6 +139,8 @@ class DistanceTable:
         Canonical squared distances to the seeds there are.
     """
 
+    reads_rows = True  # to be made, and to settle
+
     def __init__(
         self, data: Data, packing: Packing, width: int, n_lanes: int, candidates: NDArray[np.float64],
         nearest_sq: NDArray[np.float64],

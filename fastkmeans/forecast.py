@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .byte_rows import ByteRows
 from .data import Data
 from .distance_table import Packing, fast_distances, vector_for
 from .kernels import seeding as draws
@@ -26,15 +27,18 @@ class Sample:
     width : int
         Lane width.
     n_lanes : int
+    byte_rows : ByteRows or None
+        The rows, where they are such.
     """
 
-    def __init__(self, data: Data, width: int, n_lanes: int) -> None:
+    def __init__(self, data: Data, width: int, n_lanes: int, byte_rows: ByteRows | None) -> None:
         self.data, self.width, self.n_lanes = data, width, n_lanes
         self.numbers = np.arange(0, data.n, max(1, data.n // ROWS))[:ROWS]
+        self.bytes = None if byte_rows is None else byte_rows.part(self.numbers)
         X = data.points.direct
         # only rows that lie as the kernels of tables know them: others would be compiled for
         self.rows: NDArray[Any] | None = None
-        if X is not None and X.flags.c_contiguous:
+        if X is not None and X.flags.c_contiguous and self.bytes is None:
             self.rows = X[self.numbers]
             self.rows.flags.writeable = False  # as X is: to kernels, of another type otherwise
 
@@ -59,13 +63,18 @@ class Sample:
             See kernels/seeding.py.
         """
         accepted = np.flatnonzero(flags)
-        if self.rows is None or len(accepted) < n_candidates:
+        if len(accepted) < n_candidates or (self.rows is None and self.bytes is None):
             return accepted[:most]
-        data = self.data
+        data, unit = self.data, 1.0
         proposed = data.points.take(proposals)
-        table = np.empty((len(self.rows), -(-len(accepted) // self.width) * self.width), np.float32)
-        fast_distances(packing, self.width, self.n_lanes, self.rows, proposed[accepted], table)
-        near = (nearest_sq[self.numbers] * packing.frame.scale * packing.frame.scale).astype(np.float32)
+        if self.bytes is not None:
+            table = self.bytes.table(proposed[accepted], self.width).astype(np.float32)
+        else:
+            assert self.rows is not None
+            table = np.empty((len(self.rows), -(-len(accepted) // self.width) * self.width), np.float32)
+            fast_distances(packing, self.width, self.n_lanes, self.rows, proposed[accepted], table)
+            unit = packing.frame.scale
+        near = (nearest_sq[self.numbers] * unit * unit).astype(np.float32)
         weights = data.weights[self.numbers].astype(np.float64) if data.weighted else np.ones(len(near))
         state, taken, places = state.copy(), np.empty(n_candidates, np.int64), np.arange(len(proposals))
         own, labels = nearest_sq[proposals], np.zeros(len(proposals), np.int32)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
+from .byte_rows import ByteRows, ByteTable
 from .data import Data, filled, new_counter
 from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
@@ -113,7 +114,13 @@ class Seeding:
         if few:  # by the first seed, values are packed
             packing = self.visits.packing
             self.panels = PanelGains(data, packing, self.width, self.n_lanes, self.nearest_sq, self.labels)
-        if self.panels is not None and self.panels.packing.exact:
+        self.byte_rows: ByteRows | None = None  # where tables serve and the rows are such
+        if self.columns:
+            self.byte_rows = ByteRows.of(data, self.width, self.n_lanes, self.seeds[0], self.nearest_sq)
+        if self.byte_rows is not None:
+            self.rows_read += data.n
+            self.unsettled = 0
+        elif self.panels is not None and self.panels.packing.exact:
             self.settle()
         else:
             self._settle_exactly()
@@ -223,7 +230,7 @@ class Seeding:
             self._step_directly()
             return
         self.settle()
-        self.table = None
+        self.table = self.byte_rows = None
         if self.L <= self.visits.most:
             together = together // self.L * self.L
         self._propose(together)
@@ -265,7 +272,7 @@ class Seeding:
     def settle(self) -> None:
         """Let nearest_sq and labels know of all seeds."""
         if self.unsettled and self.table is not None:
-            self.rows_read += self.data.n
+            self.rows_read += self.data.n if self.table.reads_rows else 0
             n = int(self.state[draws.CHOSEN])
             self.table.settle(self.seeds[:n], self.nearest_sq, self.labels)
             self.unsettled = 0
@@ -301,7 +308,7 @@ class Seeding:
         self.table = None  # before there is another one
         t = int(self.state[draws.CHOSEN])
         self._propose(self.columns + draws.MISSES - int(self.state[draws.MISSED]))
-        self.sample = self.sample or Sample(data, self.width, self.n_lanes)
+        self.sample = self.sample or Sample(data, self.width, self.n_lanes, self.byte_rows)
         packing = self.visits.plain_packing
         which = self.sample.wanted(
             packing, self.columns, self.k - t, self.L, self.rows, self.inside, self._flags(), self.nearest_sq,
@@ -312,8 +319,11 @@ class Seeding:
             return
         self.slots[which] = np.arange(len(which))
         candidates = data.points.take(self.rows[which])
-        self.rows_read += data.n
-        self.table = DistanceTable(data, packing, self.width, self.n_lanes, candidates, self.nearest_sq)
+        if self.byte_rows is not None:
+            self.table = ByteTable(self.byte_rows, packing, candidates, self.nearest_sq)
+        else:
+            self.table = DistanceTable(data, packing, self.width, self.n_lanes, candidates, self.nearest_sq)
+        self.rows_read += data.n if self.table.reads_rows else 0
         weight_unit = self._weight_unit()
         while self.state[draws.CHOSEN] < self.k and self.state[draws.MISSED] < draws.MISSES:
             before = self.state.copy()
@@ -324,7 +334,7 @@ class Seeding:
                 self.state[:] = before
                 break
             gains = self.table.gains(weight_unit)
-            errors = self._gain_errors(packing, gains, weight_unit, distance_table.GAINS)
+            errors = self._gain_errors(self.table.packing, gains, weight_unit, distance_table.GAINS)
             winner = self._winner(doubtful(gains[columns], errors[columns]), candidates[columns])
             self.table.choose(int(columns[winner]))
             self._choose(int(self.rows[self.taken[winner]]))

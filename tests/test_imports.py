@@ -36,6 +36,7 @@ RANKS = {
     "sparse_plusplus": 2,
     "brief": 2,
     "distance_table": 2,
+    "byte_rows": 2,
     "panel_gains": 2,
     "codes": 2,
     "forecast": 2,

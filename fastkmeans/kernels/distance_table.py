@@ -136,9 +136,9 @@ def tabulate_lane(width, X, counter, plain, pack_scale, tiled_shift, centers, n_
 def table_gains_lane(counter, table, column, weights, weight_unit, near, gains):
     """By how much every candidate of a table would lower the potential, once that of `column` is chosen.
 
-    table (n, M) float32, column: a seed `near` does not know of, or -1, weights (n,) int64 or (0,), weight_unit: a
-    power of two to scale them by IN; counter (1,) int64, near (n,) float32: squared distance to the nearest seed,
-    gains (M,) float64 INOUT.
+    table (n, M) float32 or int32, column: a seed `near` does not know of, or -1, weights (n,) int64 or (0,),
+    weight_unit: a power of two to scale them by IN; counter (1,) int64, near (n,), as the table: squared distance to
+    the nearest seed, gains (M,) float64 INOUT.
     """
     n, M = table.shape
     weighted = weights.shape[0] > 0
@@ -153,15 +153,15 @@ def table_gains_lane(counter, table, column, weights, weight_unit, near, gains):
         for i in range(np.uint64(start), np.uint64(min(start + GAINS, n))):
             if column >= 0:
                 near[i] = min(near[i], table[i, np.uint64(column)])
-            reach = near[i]
+            reach = np.float32(near[i])
             if weighted:
                 count = np.float32(np.float64(weights[i]) * weight_unit)
                 for q in range(columns):
-                    gain = reach - table[i, q]
+                    gain = reach - np.float32(table[i, q])
                     sums[q] += count * (gain if gain > nothing else nothing)
             else:
                 for q in range(columns):
-                    gain = reach - table[i, q]
+                    gain = reach - np.float32(table[i, q])
                     sums[q] += gain if gain > nothing else nothing
         for q in range(M):
             gains[q] += np.float64(sums[q])
