@@ -21,7 +21,7 @@ from fastkmeans.points import as_points
 WIDTH = max(4, simd.native_lanes())  # the bits are the same for all: see test_kernels.py
 
 
-@kernel
+@kernel(allocates=True)
 def fast_rows(width, X, scale, shift, groups, halves, n_groups, values, squares):
     """Fast values (n, n_groups * w) and squared norms (n,) of all rows, as the passes get them."""
     n, d = X.shape
