@@ -64,7 +64,9 @@ class ByteRows:
         for lo, hi, rows in data.ranges(4.0 * data.d):
             shared = (rows, new_counter(), low, self.values[lo:hi], found)
             threads.share(self.n_lanes, kernels.encode_lane, shared)
-        return not found[0]
+            if found[0]:
+                return False
+        return True
 
     def _bytes(self, centers: NDArray[np.float64]) -> NDArray[np.uint8]:
         return (centers - self.low).astype(np.uint8)
