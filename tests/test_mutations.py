@@ -203,7 +203,13 @@ MUTATIONS = {
         "kernels/distance_table.py",
         "label < labels[i]",
         "label > labels[i]",
-        "test_seeding.py::test_labels_and_distances_of_the_seeds[True-True-cube lattice]",
+        "test_seeding.py::test_a_table_settles_more_seeds_than_a_vector_holds[1000-768]",
+    ),
+    "take no account of what a byte of 0 stands for": Mutation(
+        "byte_rows.py",
+        "(centers - self.low)",
+        "centers",
+        "test_byte_rows.py::test_rows_equal_the_oracle[False-f8]",
     ),
     "give a row in doubt to the last seed": Mutation(
         "kernels/panel_gains.py",
