@@ -411,7 +411,8 @@ def mean_of_rows(data: Data, sums: Sums) -> NDArray[np.float64]:
     carry_digits(digits)
     weights = np.array([data.total_weight], np.int64)
     means, doubtful = np.zeros((1, data.d)), np.empty(data.d, np.int64)
-    count = exact.divide_sums(digits, weights, data.grid.unscale, np.ones(1, np.uint8), False, means, means, doubtful)
+    rounded = np.empty((1, data.d), data.points.center_dtype)  # of no use, but of the type that centers have
+    count = exact.divide_sums(digits, weights, data.grid.unscale, np.ones(1, np.uint8), False, means, rounded, doubtful)
     for j in doubtful[:count]:
         total = sum(int(digit) << (32 * t) for t, digit in enumerate(digits[0, :, j]))
         means[0, j] = round_ratio(total, data.total_weight, int(data.grid.exponent[j]), np.dtype(np.float64))

@@ -19,6 +19,7 @@ from typing import Any
 
 import numba
 from numba.core.caching import IndexDataCacheFile
+from numba.core.types import unliteral
 
 FOLDER = Path(__file__).parent
 IMPORT = re.compile(r"^ *from \.(\w*) import (\([^)]*\)|.*)", re.MULTILINE)
@@ -75,6 +76,19 @@ def _warn_uncached() -> None:
     )
 
 
+def _forget_literals(dispatcher: Any) -> None:
+    """Let calls with a number that is written there share what is compiled for any number.
+
+    Numba compiles a callee for such a call alone, and again once it knows that the argument changes in a loop.
+    """
+    get_call_template = dispatcher.get_call_template
+
+    def of_any_number(args: Any, kws: Any) -> Any:
+        return get_call_template([unliteral(a) for a in args], {name: unliteral(a) for name, a in kws.items()})
+
+    dispatcher.get_call_template = of_any_number
+
+
 def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False, allocates: bool = False) -> Any:
     """Compile a kernel: no GIL, NumPy's division rules, no fastmath, cached on disk where that is possible.
 
@@ -86,6 +100,7 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
     dispatcher = numba.njit(nogil=True, error_model="numpy", parallel=parallel, _nrt=allocates)(function)
     if numba.config.DISABLE_JIT:
         return dispatcher
+    _forget_literals(dispatcher)
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # Numba's "no locator available"
