@@ -17,7 +17,7 @@ from .integer import I16, _multiply_pairs
 from .jit import kernel
 from .simd import I32, Loop, fetch_add, int_
 
-BLOCK = 12
+BLOCK = 12  # rows that are unpacked at a time, a multiple of CHAINS: with a group of centers they fill the first cache
 MOST_FEATURES = (2**31 - 1) // 255**2  # a distance has 31 bits
 
 
