@@ -12,7 +12,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
-from .distance_table import CHAINS, UNROLLED, VISIT
+from .distance_table import VISIT, rows_together, sums_over
 from .integer import I16, _multiply_pairs
 from .jit import kernel
 from .simd import I32, Loop, fetch_add, int_
@@ -70,24 +70,24 @@ def first_lane(values, counter, weights, seed, norms, nearest_sq):
 
 
 @intrinsic
-def _tabulate(typingctx, width, rows, norms, i0, pairs, centers, n_groups, center_norms, table):
+def _tabulate(typingctx, width, rows, norms, pairs, centers, n_groups, center_norms, table):
     """Squared distances of BLOCK rows [row][pairs][2], int16, to centers [group][pair][w][2], int16.
 
-    norms (int32) of the rows from i0 on, center_norms (int32) [group][w] IN; table [row][n_groups * w] int32 OUT.
+    norms (int32) of the rows, center_norms (int32) [group][w] IN; table [row][n_groups * w] int32 OUT.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         itype, pair_type = simd.vector(I32, w), simd.vector(I16, 2 * w)
         t = signature.args
-        pr, pn, pc, ph, pt = (simd.data(context, b, t[i], args[i]) for i in (1, 2, 5, 7, 8))
+        pr, pn, pc, ph, pt = (simd.data(context, b, t[i], args[i]) for i in (1, 2, 4, 6, 7))
         words, centers = b.bitcast(pr, I32.as_pointer()), b.bitcast(pc, I32.as_pointer())
-        pairs, n_groups, lanes = args[4], args[6], int_(w)
+        pairs, n_groups, lanes = args[3], args[5], int_(w)
         zero, one = simd.const(itype, 0), simd.const(itype, 1)
-        together = CHAINS if "avx512f" in simd.cpu_features() else CHAINS // 2
+        together = rows_together()
         with Loop(b, int_(0), n_groups, int_(1), []) as groups:
             mine = simd.at(b, centers, b.mul(groups.i, b.mul(pairs, lanes)))
-            halves = simd.load(b, simd.at(b, ph, b.mul(groups.i, lanes)), itype)
+            own_norms = simd.load(b, simd.at(b, ph, b.mul(groups.i, lanes)), itype)
             with Loop(b, int_(0), int_(BLOCK), int_(together), []) as tiles:
                 first = simd.at(b, words, b.mul(pairs, tiles.i))
                 rows = [simd.at(b, first, b.mul(pairs, int_(r))) for r in range(together)]
@@ -100,18 +100,10 @@ def _tabulate(typingctx, width, rows, norms, i0, pairs, centers, n_groups, cente
                         acc.append(b.add(total, _multiply_pairs(b, x, c)))
                     return acc
 
-                whole = b.and_(pairs, int_(-UNROLLED))
-                with Loop(b, int_(0), whole, int_(UNROLLED), [zero] * together) as features:
-                    acc = features.values
-                    for e in range(UNROLLED):
-                        acc = add(b.add(features.i, int_(e)), acc)
-                    features.next(acc)
-                with Loop(b, whole, pairs, int_(1), features.results) as features:
-                    features.next(add(features.i, features.values))
-                for r, total in enumerate(features.results):
+                for r, total in enumerate(sums_over(b, pairs, [zero] * together, add)):
                     row = b.add(tiles.i, int_(r))
-                    norm = simd.splat(b, b.load(simd.at(b, pn, b.add(args[3], row))), w)
-                    distance = b.sub(b.add(norm, halves), b.shl(total, one))
+                    norm = simd.splat(b, b.load(simd.at(b, pn, row)), w)
+                    distance = b.sub(b.add(norm, own_norms), b.shl(total, one))
                     place = b.add(b.mul(b.mul(n_groups, lanes), row), b.mul(groups.i, lanes))
                     simd.store(b, distance, simd.at(b, pt, place))
                 tiles.next([])
@@ -119,7 +111,7 @@ def _tabulate(typingctx, width, rows, norms, i0, pairs, centers, n_groups, cente
         return context.get_dummy_value()
 
     i8 = types.int64
-    return types.void(width, rows, norms, i8, i8, centers, i8, center_norms, table), codegen
+    return types.void(width, rows, norms, i8, centers, i8, center_norms, table), codegen
 
 
 @kernel(allocates=True)
@@ -146,7 +138,7 @@ def byte_table_lane(width, values, norms, counter, centers, n_groups, center_nor
                 squares[r] = norms[i]
                 for j in range(np.uint64(d)):
                     rows[r * padded + j] = np.int16(values[i, j])
-            _tabulate(width, rows, squares, 0, pairs, centers, n_groups, center_norms, found)
+            _tabulate(width, rows, squares, pairs, centers, n_groups, center_norms, found)
             first = np.uint64(lo) * pitch
             for e in range(np.uint64(count) * pitch):
                 flat[first + e] = found[e]

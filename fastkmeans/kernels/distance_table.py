@@ -29,6 +29,25 @@ VISIT = 192  # rows a lane takes at a time
 GAINS = 1024  # rows whose gains are added in float32
 
 
+def rows_together() -> int:
+    """Rows of a step of the kernel: AVX2 has half the registers."""
+    return CHAINS if "avx512f" in simd.cpu_features() else CHAINS // 2
+
+
+def sums_over(b: Any, count: Any, sums: list[Any], add: Any, meanwhile: Any = lambda i: None) -> list[Any]:
+    """What add(i, sums) makes of the sums for i from 0 to count, UNROLLED at a time; meanwhile(i) before each round."""
+    whole = b.and_(count, int_(-UNROLLED))
+    with Loop(b, int_(0), whole, int_(UNROLLED), sums) as rounds:
+        meanwhile(rounds.i)
+        acc = rounds.values
+        for e in range(UNROLLED):
+            acc = add(b.add(rounds.i, int_(e)), acc)
+        rounds.next(acc)
+    with Loop(b, whole, count, int_(1), rounds.results) as rest:
+        rest.next(add(rest.i, rest.values))
+    return rest.results
+
+
 @intrinsic
 def _tabulate(typingctx, width, flat, at, packed, as_they_are, d, centers, n_groups, table, ahead, step):
     """Squared distances of BLOCK rows to packed centers [group][d][w].
@@ -47,7 +66,7 @@ def _tabulate(typingctx, width, flat, at, packed, as_they_are, d, centers, n_gro
         d_, n_groups_ = args[5], args[7]
         pitch = b.mul(n_groups_, lanes)
 
-        together = CHAINS if "avx512f" in simd.cpu_features() else CHAINS // 2  # AVX2 has half the registers
+        together = rows_together()
         rows_, steps = int_(together), int_(BLOCK // together)
         with Loop(b, int_(0), n_groups_, int_(1), []) as groups:
             mine = simd.at(b, pc, b.mul(groups.i, b.mul(d_, lanes)))
@@ -66,18 +85,12 @@ def _tabulate(typingctx, width, flat, at, packed, as_they_are, d, centers, n_gro
                         acc.append(simd.fma(b, difference, difference, total))
                     return acc
 
-                whole = b.and_(d_, int_(-UNROLLED))
-                with Loop(b, int_(0), whole, int_(UNROLLED), [zero] * together) as features:
-                    line = b.add(following, b.mul(features.i, step))
+                def fetch(j: Any) -> None:
+                    line = b.add(following, b.mul(j, step))
                     for e in range(-(-together * UNROLLED * 4 // LINE_BYTES)):
                         simd.prefetch(b, b.add(line, int_(e * LINE_BYTES)))
-                    acc = features.values
-                    for e in range(UNROLLED):
-                        acc = add(b.add(features.i, int_(e)), acc)
-                    features.next(acc)
-                with Loop(b, whole, d_, int_(1), features.results) as features:
-                    features.next(add(features.i, features.values))
-                for r, total in enumerate(features.results):
+
+                for r, total in enumerate(sums_over(b, d_, [zero] * together, add, fetch)):
                     place = b.add(b.mul(pitch, b.add(tiles.i, int_(r))), b.mul(groups.i, lanes))
                     simd.store(b, total, simd.at(b, pt, place))
                 tiles.next([])

@@ -115,13 +115,13 @@ def _pack_contiguous(X, lo, hi, scale, tiled_shift, y):
 
 
 @kernel
-def _pack_strided(X, lo, hi, scale, shift, y):
+def _pack_strided(X, lo, hi, scale, tiled_shift, y):
     d = np.uint64(X.shape[1])
-    of = shift.dtype.type
+    of = tiled_shift.dtype.type
     place = np.uint64(0)
     for i in range(np.uint64(lo), np.uint64(hi)):
         for j in range(d):
-            y[place + j] = of(X[i, j]) * scale - shift[j]
+            y[place + j] = of(X[i, j]) * scale - tiled_shift[j]
         place += d
 
 
@@ -137,16 +137,7 @@ def pack_flat(X, lo, hi, scale, tiled_shift, y):
 @overload(pack_flat, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _pack_flat(X, lo, hi, scale, tiled_shift, y):
     """Chosen by the layout in the array's type."""
-    if X.layout == "C":
-
-        def implementation(X, lo, hi, scale, tiled_shift, y):
-            _pack_contiguous(X, lo, hi, scale, tiled_shift, y)
-    else:
-
-        def implementation(X, lo, hi, scale, tiled_shift, y):
-            _pack_strided(X, lo, hi, scale, tiled_shift, y)
-
-    return implementation
+    return (_pack_contiguous if X.layout == "C" else _pack_strided).py_func
 
 
 @kernel

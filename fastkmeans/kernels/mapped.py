@@ -35,8 +35,7 @@ def order_rows(labels, nearest_sq, order, starts, largest):
     for i in range(n):
         top[labels[i]] = max(top[labels[i]], float_bits(nearest_sq[i]) >> 52)
     places = np.zeros(t * LEVELS + 1, np.int64)
-    for s in range(t * LEVELS):
-        largest[s] = 0.0
+    largest[:] = 0.0
     for i in range(n):
         seed = np.int64(labels[i])
         s = seed * LEVELS + min(LEVELS - 1, top[seed] - (float_bits(nearest_sq[i]) >> 52))

@@ -232,7 +232,7 @@ def pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
 
 @overload(pack_strip, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
 def _pack_strip(width, X, lo, hi, scale, tiled_shift, rows, panels):
-    """Chosen by the layout in the array's type; compiled for the caller, since a call would count references."""
+    """Chosen by the layout in the array's type."""
     if X.layout != "C":
         return _pack_strip_strided.py_func
     if X.dtype == types.float32 and tiled_shift.dtype == types.float32:
