@@ -37,7 +37,6 @@ class Codes:
         per = 4 // self.kind.itemsize
         self.n_words = -(-features // per)
         self.top = 127.0 if map_ is None else integer.TOP - 1.0
-        self.row_top = float(codes.row_top(width)) if map_ is None else self.top
         self.limit = math.inf if map_ is None else float(integer.row_limit(features))
         self.rows: dict[int, tuple[NDArray[Any], ...]] = {}
 
@@ -55,7 +54,7 @@ class Codes:
         found = (words, *(np.zeros(padded, np.float32) for _ in range(4)), origins)
         shared = (
             simd.lanes(self.width), self.kind, rows, new_counter(), scale, shift, self._error(frame),
-            np.float32(self.row_top), np.float32(self.limit), *found,
+            np.float32(self.top), np.float32(self.limit), *found,
         )  # fmt: skip
         threads.share(n_lanes, codes.encode_lane, shared)
         self.rows[lo] = found

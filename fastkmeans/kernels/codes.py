@@ -1,8 +1,9 @@
 """Codes: rows rounded to 8 or 16 bits that are kept, and the filter that compares them with candidates.
 
 One instruction multiplies four pairs of 8-bit integers a lane, or two of 16-bit ones, adds them and accumulates: the
-filter costs a quarter, or half, of float32 arithmetic.  A CPU without VNNI takes three for four pairs of 8-bit
-integers, where float32 takes four.  The filter decides nothing: it leaves the pairs that may be near.
+filter costs a quarter, or half, of float32 arithmetic.  A CPU without VNNI adds 8-bit products in 16 bits, and what
+BLOCK words have added up to in 32: it takes nine instructions for sixteen pairs.  The filter decides nothing: it leaves
+the pairs that may be near.
 
 A packed row y becomes integers q with ``y ~ q * step`` and a step of its own; all candidates share one step.  Integers
 add exactly, and the residuals ``|y - q step|`` are measured, not estimated: they are the filter's error bound.
@@ -31,6 +32,8 @@ from .simd import F32, I32, Loop, fetch_add, int_
 UNDERFLOW = 1e-35  # as in filtered.py: more than the product of two steps can lose
 WORD = 64  # candidates that share a word of a mask
 TILES = 16  # tiles that a lane encodes at a time
+BLOCK = 4  # words whose products a CPU without VNNI adds in 16 bits
+MOST = 128  # what a row's integers of one sign add up to in such a sum, at most: 255 times that stays within 16 bits
 
 
 def has_byte_products(width: int) -> bool:
@@ -42,7 +45,7 @@ def has_byte_products(width: int) -> bool:
 
 
 def has_byte_pairs(width: int) -> bool:
-    """Whether it takes this CPU three: products of two pairs are added in 16 bits, which they must not leave."""
+    """Whether it adds the products of two pairs in 16 bits, which they must not leave, in one instruction."""
     needed = {8: "avx2", 16: "avx512bw"}.get(width)
     return not has_byte_products(width) and needed in simd.cpu_features()
 
@@ -52,26 +55,41 @@ def filters_bytes(width: int) -> bool:
     return has_byte_products(width) or has_byte_pairs(width)
 
 
-def row_top(width: int) -> int:
-    """The largest 8-bit integer of a row: candidates' are up to 255."""
-    return 64 if has_byte_pairs(width) else 127
-
-
-def _add_byte_products(b: Any, total: Any, unsigned: Any, signed: Any) -> Any:
-    """total + the products of four 8-bit integers each, <w x i32>, exactly; signed ones up to row_top."""
-    w = total.type.count
-    if has_byte_products(w):
-        name = f"llvm.x86.avx512.vpdpbusd.{32 * w}"
-        return simd.call(b, name, total.type, [total, unsigned, signed])
+def _add_byte_products(b: Any, totals: list[Any], unsigned: list[list[Any]], signed: list[list[Any]]) -> list[Any]:
+    """totals + the products of words of four 8-bit integers, ``[word][e]``, exactly; at most BLOCK words."""
+    w = totals[0].type.count
+    itype, pairs, bytes_ = simd.vector(I32, w), simd.vector(ir.IntType(16), 2 * w), simd.vector(ir.IntType(8), 4 * w)
     if has_byte_pairs(w):
         name = {8: "llvm.x86.avx2.pmadd.ub.sw", 16: "llvm.x86.avx512.pmaddubs.w.512"}[w]
-        pairs, bytes_ = simd.vector(ir.IntType(16), 2 * w), simd.vector(ir.IntType(8), 4 * w)
-        products = simd.call(b, name, pairs, [b.bitcast(unsigned, bytes_), b.bitcast(signed, bytes_)])
-        return b.add(total, _multiply_pairs(b, products, simd.const(pairs, 1)))
-    for byte in range(4):
-        x = b.and_(b.lshr(unsigned, simd.const(total.type, 8 * byte)), simd.const(total.type, 255))
-        y = b.ashr(b.shl(signed, simd.const(total.type, 24 - 8 * byte)), simd.const(total.type, 24))
-        total = b.add(total, b.mul(x, y))
+        sums: list[Any] = []
+        for word in zip(unsigned, signed, strict=True):
+            found = [
+                simd.call(b, name, pairs, [b.bitcast(x, bytes_) for x in both]) for both in zip(*word, strict=True)
+            ]
+            sums = [b.add(x, y) for x, y in zip(sums, found, strict=True)] if sums else found
+        ones = simd.const(pairs, 1)
+        return [b.add(total, _multiply_pairs(b, x, ones)) for total, x in zip(totals, sums, strict=True)]
+    for word in zip(unsigned, signed, strict=True):
+        for e, (x, y) in enumerate(zip(*word, strict=True)):
+            if has_byte_products(w):
+                totals[e] = simd.call(b, f"llvm.x86.avx512.vpdpbusd.{32 * w}", itype, [totals[e], x, y])
+                continue
+            for byte in range(4):
+                u = b.and_(b.lshr(x, simd.const(itype, 8 * byte)), simd.const(itype, 255))
+                v = b.ashr(b.shl(y, simd.const(itype, 24 - 8 * byte)), simd.const(itype, 24))
+                totals[e] = b.add(totals[e], b.mul(u, v))
+    return totals
+
+
+def _block_sums(b: Any, values: list[Any]) -> Any:
+    """What the 16 features of BLOCK words add up to in the two sums of 16 bits each: in every lane that of its sum."""
+    w = values[0].type.count
+    total = values[0]
+    for value in values[1:]:
+        total = b.fadd(total, value)
+    for bit in (1, 4, 8):  # features 0, 1, 4, 5, 8, ... make one sum, 2, 3, 6, 7, ... the other
+        if bit < w:
+            total = b.fadd(total, simd.shuffle(b, total, total, [lane ^ bit for lane in range(w)]))
     return total
 
 
@@ -89,14 +107,23 @@ def _encode(typingctx, width, kind, y, padded, top, limit, code, measures):
         py, pc, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 6, 7))
         narrow = simd.vector(ir.IntType(signature.args[1].dtype.bitwidth), w)
         zero, nought, stride = simd.const(vtype, 0.0), int_(0), int_(w)
-        with Loop(b, nought, args[3], stride, [zero, zero]) as features:
-            v = simd.load(b, simd.at(b, py, features.i), vtype)
-            absolute = b.bitcast(b.and_(b.bitcast(v, itype), simd.const(itype, 0x7FFFFFFF)), vtype)
-            features.next([simd.fma(b, v, v, features.values[0]), simd.maximum(b, absolute, features.values[1])])
+        in_blocks = signature.args[1].dtype.bitwidth == 8 and has_byte_pairs(w)
+        with Loop(b, nought, args[3], int_(16), [zero] * 3) as features:
+            square, largest, most = features.values
+            values = [simd.load(b, simd.at(b, py, b.add(features.i, int_(at))), vtype) for at in range(0, 16, w)]
+            negated = [b.fsub(zero, v) for v in values]
+            for v, other in zip(values, negated, strict=True):
+                square, largest = simd.fma(b, v, v, square), simd.maximum(b, simd.maximum(b, v, other), largest)
+            for signed in (values, negated) if in_blocks else ():
+                total = _block_sums(b, [simd.maximum(b, v, zero) for v in signed])
+                most = simd.maximum(b, total, most)
+            features.next([square, largest, most])
         square = simd.fold(b, features.results[0], lambda b, x, y: b.fadd(x, y))
-        largest = simd.fold(b, features.results[1], simd.maximum)
+        largest, most = (simd.fold(b, found, simd.maximum) for found in features.results[1:])
         norm = simd.call(b, "llvm.sqrt.f32", F32, [square])
         step = simd.maximum(b, b.fdiv(largest, args[4]), b.fdiv(norm, args[5]))
+        # every one of 2 BLOCK integers may be rounded up by a half
+        step = simd.maximum(b, step, b.fdiv(most, ir.Constant(F32, MOST - BLOCK)))
         step = simd.maximum(b, step, ir.Constant(F32, 2.0**-100))
         inverse = simd.splat(b, b.fdiv(ir.Constant(F32, 1.0), step), w)
         back = simd.splat(b, b.fsub(ir.Constant(F32, -0.0), step), w)
@@ -170,6 +197,8 @@ def _filter_codes(
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         in_bytes = signature.args[1].dtype.bitwidth == 8
+        paired = in_bytes and has_byte_pairs(w)
+        n_together = BLOCK if paired else 1
         vtype, itype, pairs = simd.vector(F32, w), simd.vector(I32, w), simd.vector(ir.IntType(16), 2 * w)
         t = signature.args
         pw, pg, ph, po, ps, pl, pm = (simd.data(context, b, t[i], args[i]) for i in (2, 5, 7, 8, 9, 10, 12))
@@ -182,8 +211,24 @@ def _filter_codes(
         parts = int_(WORD // w)
         pitch = b.mul(args[13], parts)
 
+        def add_words(sums: Any, mine: list[Any], r0: int, first: Any, n_together: int) -> list[Any]:
+            """sums ``[row][group]`` and the products of some words of rows from r0 on."""
+            sums, count = list(sums), len(mine)
+            words = [b.add(first, int_(t)) for t in range(n_together)]
+            here = [simd.at(b, p_tile, b.add(b.mul(word, int_(ROWS)), int_(r0))) for word in words]
+            centers = [[simd.load(b, simd.at(b, p, b.mul(word, int_(w))), itype) for p in mine] for word in words]
+            rows = [[simd.splat(b, b.load(simd.at(b, p, r)), w) for r in range(len(sums) // count)] for p in here]
+            rows = [[row for row in word for _ in range(count)] for word in rows]
+            centers = [word * (len(sums) // count) for word in centers]
+            if in_bytes:
+                return _add_byte_products(b, sums, centers, rows)
+            for word in zip(centers, rows, strict=True):
+                for e, (x, y) in enumerate(zip(*word, strict=True)):
+                    sums[e] = b.add(sums[e], _multiply_pairs(b, b.bitcast(x, pairs), b.bitcast(y, pairs)))
+            return sums
+
         def run(count: int, start: Any, stop: Any) -> None:
-            rows = block_rows(w, count)
+            rows = block_rows(w, count) // (3 if paired else 1)
             with Loop(b, start, stop, int_(count), []) as loop:
                 numbers = [b.add(loop.i, int_(g)) for g in range(count)]
                 norms = [simd.load(b, simd.at(b, ph, b.mul(number, int_(w))), vtype) for number in numbers]
@@ -195,21 +240,11 @@ def _filter_codes(
                     for r in range(rows):
                         origin = simd.splat(b, b.load(simd.at(b, po, r0 + r)), w)
                         begin += [origin if in_bytes else simd.const(itype, 0)] * count
-                    with Loop(b, int_(0), n_words_, int_(1), begin) as features:
-                        at = b.mul(features.i, int_(w))
-                        centers = [simd.load(b, simd.at(b, group, at), itype) for group in mine]
-                        here = simd.at(b, p_tile, b.add(b.mul(features.i, int_(ROWS)), int_(r0)))
-                        acc = list(features.values)
-                        for r in range(rows):
-                            row = simd.splat(b, b.load(simd.at(b, here, r)), w)
-                            for g, center in enumerate(centers):
-                                e = r * count + g
-                                if in_bytes:
-                                    acc[e] = _add_byte_products(b, acc[e], center, row)
-                                else:
-                                    product = _multiply_pairs(b, b.bitcast(center, pairs), b.bitcast(row, pairs))
-                                    acc[e] = b.add(acc[e], product)
-                        features.next(acc)
+                    whole = b.and_(n_words_, int_(-n_together))
+                    with Loop(b, int_(0), whole, int_(n_together), begin) as blocks:
+                        blocks.next(add_words(blocks.values, mine, r0, blocks.i, n_together))
+                    with Loop(b, whole, n_words_, int_(1), blocks.results) as features:
+                        features.next(add_words(features.values, mine, r0, features.i, 1))
                     for r in range(rows):
                         step = simd.splat(b, b.load(simd.at(b, ps, r0 + r)), w)
                         limit = simd.splat(b, b.load(simd.at(b, pl, r0 + r)), w)
