@@ -37,7 +37,7 @@ from .passes import ahead
 from .potentials import Frozen, different, doubtful
 from .visits import Lists, Visits
 
-LIST_SHARE = 4  # the lists of improvements hold one row in so many ...
+LIST_SHARE = 2  # the lists of improvements hold one row in so many (half of that where memory counts) ...
 LIST_BYTES = 250  # ... or one entry for so many bytes of X, if that is more
 LIST_ROOM = 4096  # entries there is room for at least
 DIRECT: bool | None = None  # whether steps list nothing; None means what costs less.  Tests force one
@@ -46,7 +46,7 @@ MOST_TOGETHER = 12  # candidates of a step, at most, where two steps are evaluat
 STALE = 4  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 LISTED_SHARE = 0.3  # of the rows are read by lists: they cost no less than a table
-GROWTH = 1.5  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
+GROWTH = 0.75  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
 GROWTH_SEEN = 2.5  # the same, at most times what the last visit met
 
 
@@ -84,7 +84,8 @@ class Seeding:
         self.frozen = Frozen(data)
         self.n_lanes = data.lanes(16.0 * data.n * data.d, data.n)
         of_bytes = data.points.nbytes // LIST_BYTES
-        self.room = max(LIST_ROOM, data.n // LIST_SHARE, min(of_bytes, data.n) if data.lean else of_bytes)
+        of_rows = data.n // (2 * LIST_SHARE if data.lean else LIST_SHARE)
+        self.room = max(LIST_ROOM, of_rows, min(of_bytes, data.n) if data.lean else of_bytes)
         self.room //= self.n_lanes
         self.visits = Visits(data, self.width, self.n_lanes, self.room, self.seeds, self.nearest_sq, self.labels)
         # cycles a row: of lists, some hundred an entry; of a visit that lists nothing, a chain of differences a group
