@@ -37,7 +37,7 @@ class Codes:
         per = 4 // self.kind.itemsize
         self.n_words = -(-features // per)
         self.top = 127.0 if map_ is None else integer.TOP - 1.0
-        self.limit = math.inf if map_ is None else float(integer.row_limit(features))
+        self.limit = codes.largest_norm(features)
         self.rows: dict[int, tuple[NDArray[Any], ...]] = {}
 
     def encode(self, data: Data, lo: int, rows: NDArray[Any], frame: Frame) -> None:
@@ -51,7 +51,8 @@ class Codes:
             scale, shift = np.float32(1.0), np.zeros(mapped.DIMENSIONS, np.float32)
         padded = -(-n // micro.ROWS) * micro.ROWS
         words, origins = np.zeros(padded * self.n_words, np.int32), np.zeros(padded, np.int32)
-        found = (words, *(np.zeros(padded, np.float32) for _ in range(4)), origins)
+        steps = np.empty(padded // micro.ROWS, np.float32)
+        found = (words, steps, *(np.zeros(padded, np.float32) for _ in range(3)), origins)
         shared = (
             simd.lanes(self.width), self.kind, rows, new_counter(), scale, shift, self._error(frame),
             np.float32(self.top), np.float32(self.limit), *found,

@@ -302,6 +302,21 @@ def test_codes_of_extremes(d, monkeypatch):
     check(X, 60)
 
 
+@pytest.mark.parametrize("helped", [False, True])
+def test_codes_of_rows_of_all_sizes(helped, monkeypatch):
+    """Rows share a step with others that are much larger, and what a product must reach may be beyond an integer."""
+    rng = np.random.default_rng(3)
+    sizes = 10.0 ** np.concatenate([rng.uniform(-9.0, 3.0, 300), np.repeat([-12.0, -5.0, 0.0, 3.0], 40)])
+    X = (rng.normal(size=(460, 20)) * sizes[:, None])[rng.permutation(460)]
+    specks = np.concatenate([np.full((1, 20), side) for side in (-1.0, 1.0)] + [1e-36 * rng.normal(size=(300, 20))])
+    monkeypatch.setattr(visits, "MAP", helped)
+    monkeypatch.setattr(visits, "CODES", True)
+    monkeypatch.setattr(plusplus, "DIRECT", False)
+    for values in (X, X.astype(np.float32), specks):
+        for seed in range(4):
+            assert rows_of(values, 200, seed) == oracle.kmeans_plusplus(values, None, 200, seed, None)
+
+
 @hypothesis.settings(max_examples=40)
 @hypothesis.given(clouds())
 def test_the_map_brings_no_two_rows_farther_apart(cloud):

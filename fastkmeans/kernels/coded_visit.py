@@ -41,8 +41,8 @@ def coded_candidates_lane(
     padded = (d + 15) // 16 * 16
     n_groups = code_halves.shape[0] // len(width)
     n_masks = (n_groups * len(width) + WORD - 1) // WORD
-    products, limits = np.zeros(VISIT, np.float32), np.empty(VISIT, np.float32)
-    masks = np.zeros(n_masks * VISIT, np.int64)
+    inverses, bases = np.empty(VISIT, np.float32), np.empty(VISIT, np.int32)
+    masks = np.full(n_masks * VISIT, -1)
     some, visited = np.empty(VISIT, np.int64), np.empty(VISIT + 1, np.int64)
     parts, part_words = np.empty(n_masks + 1, np.int64), np.empty(n_masks + 1, np.int64)
     y = np.zeros(padded, np.float32)
@@ -57,7 +57,7 @@ def coded_candidates_lane(
         n_visited = filter_rows(
             width, kind, start, min(start + VISIT, n), words, n_words, code_groups, n_groups, code_halves, unit, steps,
             code_lows, lengths, rests, origins, nearest_sq, code_scale, code_error, length_error, code_residual,
-            code_largest, products, limits, masks, n_masks, some, visited,
+            code_largest, inverses, bases, masks, n_masks, some, visited,
         )  # fmt: skip
         count[1] += n_visited
         n_pairs = 0
@@ -74,7 +74,7 @@ def coded_candidates_lane(
             limit = near * above + off * np.sqrt(near) + least
             n_parts = 0
             for u in range(n_masks):
-                part_words[n_parts], parts[n_parts] = u, masks[u * VISIT + visited[v]]
+                part_words[n_parts], parts[n_parts] = u, ~masks[u * VISIT + visited[v]]
                 n_parts += parts[n_parts] != 0
             for e in range(n_parts):
                 u, mask = part_words[e], parts[e]

@@ -5,8 +5,9 @@ filter costs a quarter, or half, of float32 arithmetic.  A CPU without VNNI adds
 BLOCK words have added up to in 32: it takes nine instructions for sixteen pairs.  The filter decides nothing: it leaves
 the pairs that may be near.
 
-A packed row y becomes integers q with ``y ~ q * step`` and a step of its own; all candidates share one step.  Integers
-add exactly, and the residuals ``|y - q step|`` are measured, not estimated: they are the filter's error bound.
+A packed row y becomes integers q with ``y ~ q * step``; the rows of a tile share a step, and so do all candidates.
+Integers add exactly, and what a product must reach is made an integer too: of a pair there is left its sum's sign.  The
+residuals ``|y - q step|`` are measured, not estimated: they are the filter's error bound.
 
 Integers lie as words of 32 bits, of four or two features each: those of rows as ``[tile][word][ROWS]``, those of
 candidates as ``[group][word][lanes]``.  With 8 bits a product takes a number without sign: candidates are stored 128
@@ -33,6 +34,8 @@ UNDERFLOW = 1e-35  # as in filtered.py: more than the product of two steps can l
 WORD = 64  # candidates that share a word of a mask
 TILES = 16  # tiles that a lane encodes at a time
 BLOCK = 4  # words whose products a CPU without VNNI adds in 16 bits
+LARGEST = 2.0**14  # norm of the integers of a row or a candidate: sums of products stay below its square
+MOST_HALF, MOST_LIMIT, NEVER = 2.0**28, 2.0**29, 2**30  # of the two parts of what a sum must reach, and what none does
 MOST = 128  # what a row's integers of one sign add up to in such a sum, at most: 255 times that stays within 16 bits
 
 
@@ -93,22 +96,26 @@ def _block_sums(b: Any, values: list[Any]) -> Any:
     return total
 
 
-@intrinsic
-def _encode(typingctx, width, kind, y, padded, top, limit, code, measures):
-    """Round a packed row: y (padded,) float32, padded a multiple of 16, zero beyond d IN; code (padded,) `kind` OUT.
+def largest_norm(d: int) -> float:
+    """Up to which integers are scaled: with what rounding may add, and float32 miss, it stays below LARGEST."""
+    return (LARGEST - 2.0 - 0.5 * math.sqrt(d)) * (1.0 - 1e-5 - 1e-8 * d)
 
-    top: the largest integer, limit: the largest norm of integers IN; measures (4,) float32 OUT: step, square of the
-    norm and residual, up to float32 rounding, and the sum of the integers.
+
+@intrinsic
+def _measure(typingctx, width, kind, y, y0, padded, top, limit, measures):
+    """The least step of a packed row: y (padded,) float32 at y0, padded a multiple of 16, zero beyond d IN.
+
+    top: the largest integer, limit: the largest norm of integers IN; measures (2,) float32 OUT: step, and square of the
+    norm, up to float32 rounding.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
-        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
-        py, pc, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 6, 7))
-        narrow = simd.vector(ir.IntType(signature.args[1].dtype.bitwidth), w)
-        zero, nought, stride = simd.const(vtype, 0.0), int_(0), int_(w)
+        vtype = simd.vector(F32, w)
+        py, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 7))
+        py, zero = simd.at(b, py, args[3]), simd.const(vtype, 0.0)
         in_blocks = signature.args[1].dtype.bitwidth == 8 and has_byte_pairs(w)
-        with Loop(b, nought, args[3], int_(16), [zero] * 3) as features:
+        with Loop(b, int_(0), args[4], int_(16), [zero] * 3) as features:
             square, largest, most = features.values
             values = [simd.load(b, simd.at(b, py, b.add(features.i, int_(at))), vtype) for at in range(0, 16, w)]
             negated = [b.fsub(zero, v) for v in values]
@@ -121,13 +128,33 @@ def _encode(typingctx, width, kind, y, padded, top, limit, code, measures):
         square = simd.fold(b, features.results[0], lambda b, x, y: b.fadd(x, y))
         largest, most = (simd.fold(b, found, simd.maximum) for found in features.results[1:])
         norm = simd.call(b, "llvm.sqrt.f32", F32, [square])
-        step = simd.maximum(b, b.fdiv(largest, args[4]), b.fdiv(norm, args[5]))
+        step = simd.maximum(b, b.fdiv(largest, args[5]), b.fdiv(norm, args[6]))
         # every one of 2 BLOCK integers may be rounded up by a half
         step = simd.maximum(b, step, b.fdiv(most, ir.Constant(F32, MOST - BLOCK)))
-        step = simd.maximum(b, step, ir.Constant(F32, 2.0**-100))
+        b.store(simd.maximum(b, step, ir.Constant(F32, 2.0**-100)), pm)
+        b.store(square, simd.at(b, pm, 1))
+        return context.get_dummy_value()
+
+    f4, i8 = types.float32, types.int64
+    return types.void(width, kind, y, i8, i8, f4, f4, measures), codegen
+
+
+@intrinsic
+def _round(typingctx, width, kind, y, y0, padded, step, code, measures):
+    """Round a packed row: y, y0, padded: as above, step: no less than it needs IN; code (padded,) `kind` OUT.
+
+    measures (2,) float32 OUT: norm of the residual, up to float32 rounding, and the sum of the integers.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
+        py, pc, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 6, 7))
+        narrow = simd.vector(ir.IntType(signature.args[1].dtype.bitwidth), w)
+        py, step = simd.at(b, py, args[3]), args[5]
         inverse = simd.splat(b, b.fdiv(ir.Constant(F32, 1.0), step), w)
         back = simd.splat(b, b.fsub(ir.Constant(F32, -0.0), step), w)
-        with Loop(b, nought, args[3], stride, [zero, simd.const(itype, 0)]) as features:
+        with Loop(b, int_(0), args[4], int_(w), [simd.const(vtype, 0.0), simd.const(itype, 0)]) as features:
             v = simd.load(b, simd.at(b, py, features.i), vtype)
             rounded = simd.call(b, f"llvm.rint.{simd.suffix(vtype)}", vtype, [b.fmul(v, inverse)])
             integers = b.fptosi(rounded, itype)
@@ -136,12 +163,12 @@ def _encode(typingctx, width, kind, y, padded, top, limit, code, measures):
             features.next([simd.fma(b, rest, rest, features.values[0]), b.add(features.values[1], integers)])
         rest = simd.fold(b, features.results[0], lambda b, x, y: b.fadd(x, y))
         total = simd.fold(b, features.results[1], lambda b, x, y: b.add(x, y))
-        for i, value in enumerate((step, square, simd.call(b, "llvm.sqrt.f32", F32, [rest]), b.sitofp(total, F32))):
-            b.store(value, simd.at(b, pm, i))
+        b.store(simd.call(b, "llvm.sqrt.f32", F32, [rest]), pm)
+        b.store(b.sitofp(total, F32), simd.at(b, pm, 1))
         return context.get_dummy_value()
 
-    f4 = types.float32
-    return types.void(width, kind, y, types.int64, f4, f4, code, measures), codegen
+    f4, i8 = types.float32, types.int64
+    return types.void(width, kind, y, i8, i8, f4, code, measures), codegen
 
 
 @kernel(allocates=True)
@@ -152,46 +179,53 @@ def encode_lane(
 
     X (n, d) any dtype, scale, shift (d,): packing; error: as in lloyd.margin, of what is encoded; top, limit: largest
     integer, and largest norm of integers, float32 IN; counter (1,) int64 INOUT; words int32 (tiles * words of a row *
-    ROWS,), steps, origins: see the head of the file, halves: half the squared norm, rounded down, lengths, rests: norm
-    and residual, rounded up, float32 (tiles * ROWS,) OUT; rows beyond n stay what they were.
+    ROWS,), steps float32 (tiles,), origins int32: see the head of the file, halves: half the squared norm, rounded
+    down, lengths, rests: norm and residual, rounded up, float32 (tiles * ROWS,) OUT; rows beyond n stay what they were.
     """
     n, d = X.shape
     per = 4 // kind.itemsize
     n_words = (d + per - 1) // per
     padded = (d + 15) // 16 * 16
     of = shift.dtype.type
-    y, measures = np.zeros(padded, np.float32), np.empty(4, np.float32)
+    y, measures = np.zeros(ROWS * padded, np.float32), np.empty(2, np.float32)
+    squares = np.empty(ROWS, np.float32)
     code = np.zeros(padded, kind.dtype)
     code_words = code.view(np.int32)
     while True:
         start = fetch_add(counter, TILES * ROWS)
         if start >= n:
             break
-        for lo in range(start, min(start + TILES * ROWS, n)):
-            i = np.uint64(lo)
-            for j in range(np.uint64(d)):
-                y[j] = of(X[i, j]) * scale - shift[j]
-            _encode(width, kind, y, padded, top, limit, code, measures)
-            place = np.uint64(lo // ROWS * n_words * ROWS + lo % ROWS)
-            for t in range(np.uint64(n_words)):
-                words[place + t * np.uint64(ROWS)] = code_words[t]
-            square = np.float64(measures[1])
-            length = math.sqrt(square * (1.0 + error[5]) + error[4])
-            rest = np.float64(measures[2]) * (1.0 + error[5]) + 2.0**-23 * length + error[3]
-            steps[i], halves[i] = measures[0], 0.5 * square * (1.0 - error[5]) * (1.0 - 1e-6)
-            lengths[i], rests[i] = length * (1.0 + 1e-6), rest * (1.0 + 1e-6)
-            origins[i] = -128 * np.int32(measures[3]) if per == 4 else 0
+        for first in range(start, min(start + TILES * ROWS, n), ROWS):
+            count, step = min(ROWS, n - first), np.float32(0.0)
+            for r in range(count):
+                i, at = np.uint64(first + r), np.uint64(r * padded)
+                for j in range(np.uint64(d)):
+                    y[at + j] = of(X[i, j]) * scale - shift[j]
+                _measure(width, kind, y, r * padded, padded, top, limit, measures)
+                step, squares[r] = max(step, measures[0]), measures[1]
+            steps[first // ROWS] = step
+            for r in range(count):
+                _round(width, kind, y, r * padded, padded, step, code, measures)
+                i, place = np.uint64(first + r), np.uint64(first * n_words + r)
+                for t in range(np.uint64(n_words)):
+                    words[place + t * np.uint64(ROWS)] = code_words[t]
+                square = np.float64(squares[r])
+                length = math.sqrt(square * (1.0 + error[5]) + error[4])
+                rest = np.float64(measures[0]) * (1.0 + error[5]) + 2.0**-23 * length + error[3]
+                halves[i] = 0.5 * square * (1.0 - error[5]) * (1.0 - 1e-6)
+                lengths[i], rests[i] = length * (1.0 + 1e-6), rest * (1.0 + 1e-6)
+                origins[i] = -128 * np.int32(measures[1]) if per == 4 else 0
 
 
 @intrinsic
 def _filter_codes(
-    typingctx, width, kind, words, tile, n_words, groups, n_groups, halves, origins, steps, limits, o0, masks, pitch
+    typingctx, width, kind, words, tile, n_words, groups, n_groups, halves, inverse, bases, o0, masks, pitch
 ):
-    """Which candidates the ROWS rows of a tile may be near: bits of masks [word of candidates][pitch] int64 at o0 OUT.
+    """Which candidates the ROWS rows of a tile are far from: bits of masks [word of candidates][pitch] int64 at o0 OUT.
 
-    words, origins: as encode_lane leaves them, tile: number of the tile; groups int32 `[group][word][w]`, halves
-    float32: halves of squared norms, infinite for padding; steps, limits float32 at o0: what products of integers are
-    multiplied by; bit q of a row is set where the value ``q . c - half`` reaches its limit IN.
+    words: as encode_lane leaves them, tile: number of the tile; groups int32 `[group][word][w]`, halves float32: halves
+    of squared norms, infinite for padding; inverse, float32: of what products of integers are multiplied by; bases
+    int32 at o0: the row's origin less its limit; bit q of a row is set where ``q . c + base - half`` is negative IN.
     """
 
     def codegen(context, b, signature, args):
@@ -201,15 +235,16 @@ def _filter_codes(
         n_together = BLOCK if paired else 1
         vtype, itype, pairs = simd.vector(F32, w), simd.vector(I32, w), simd.vector(ir.IntType(16), 2 * w)
         t = signature.args
-        pw, pg, ph, po, ps, pl, pm = (simd.data(context, b, t[i], args[i]) for i in (2, 5, 7, 8, 9, 10, 12))
-        n_words_, n = args[4], args[6]
+        pw, pg, ph, pb, pm = (simd.data(context, b, t[i], args[i]) for i in (2, 5, 7, 9, 11))
+        n_words_, n, o0 = args[4], args[6], args[10]
+        inverse = simd.splat(b, b.fmul(args[8], ir.Constant(F32, 1.0 - 1e-6)), w)
         first_row = b.mul(args[3], int_(ROWS))
         p_tile = simd.at(b, pw, b.mul(first_row, n_words_))
-        po, ps, pl = simd.at(b, po, first_row), simd.at(b, ps, args[11]), simd.at(b, pl, args[11])
+        pb = simd.at(b, pb, o0)
         group_size = b.mul(n_words_, int_(w))
-        p_bits = b.bitcast(simd.at(b, pm, args[11]), ir.IntType(w).as_pointer())
+        p_bits = b.bitcast(simd.at(b, pm, o0), ir.IntType(w).as_pointer())
         parts = int_(WORD // w)
-        pitch = b.mul(args[13], parts)
+        pitch = b.mul(args[12], parts)
 
         def add_words(sums: Any, mine: list[Any], r0: int, first: Any, n_together: int) -> list[Any]:
             """sums ``[row][group]`` and the products of some words of rows from r0 on."""
@@ -232,25 +267,27 @@ def _filter_codes(
             with Loop(b, start, stop, int_(count), []) as loop:
                 numbers = [b.add(loop.i, int_(g)) for g in range(count)]
                 norms = [simd.load(b, simd.at(b, ph, b.mul(number, int_(w))), vtype) for number in numbers]
-                below = [b.fsub(simd.const(vtype, -0.0), norm) for norm in norms]
+                below = []
+                for norm in norms:
+                    half = b.fptosi(simd.minimum(b, b.fmul(norm, inverse), simd.const(vtype, MOST_HALF)), itype)
+                    none = b.fcmp_ordered("==", norm, simd.const(vtype, math.inf))
+                    below.append(b.select(none, simd.const(itype, NEVER), half))
                 mine = [simd.at(b, pg, b.mul(number, group_size)) for number in numbers]
                 places = [b.add(b.mul(pitch, b.udiv(number, parts)), b.urem(number, parts)) for number in numbers]
                 for r0 in range(0, ROWS, rows):
                     begin = []
                     for r in range(rows):
-                        origin = simd.splat(b, b.load(simd.at(b, po, r0 + r)), w)
-                        begin += [origin if in_bytes else simd.const(itype, 0)] * count
+                        base = simd.splat(b, b.load(simd.at(b, pb, r0 + r)), w)
+                        begin += [b.sub(base, half) for half in below]
                     whole = b.and_(n_words_, int_(-n_together))
                     with Loop(b, int_(0), whole, int_(n_together), begin) as blocks:
                         blocks.next(add_words(blocks.values, mine, r0, blocks.i, n_together))
                     with Loop(b, whole, n_words_, int_(1), blocks.results) as features:
                         features.next(add_words(features.values, mine, r0, features.i, 1))
                     for r in range(rows):
-                        step = simd.splat(b, b.load(simd.at(b, ps, r0 + r)), w)
-                        limit = simd.splat(b, b.load(simd.at(b, pl, r0 + r)), w)
                         for g in range(count):
-                            value = simd.fma(b, b.sitofp(features.results[r * count + g], vtype), step, below[g])
-                            bits = b.bitcast(b.fcmp_ordered(">=", value, limit), ir.IntType(w))
+                            far = b.icmp_signed("<", features.results[r * count + g], simd.const(itype, 0))
+                            bits = b.bitcast(far, ir.IntType(w))
                             store = b.store(bits, simd.at(b, p_bits, b.add(places[g], int_((r0 + r) * (WORD // w)))))
                             store.align = w // 8
                 loop.next([])
@@ -262,14 +299,14 @@ def _filter_codes(
 
     i8 = types.int64
     return types.void(
-        width, kind, words, i8, i8, groups, i8, halves, origins, steps, limits, i8, masks, i8
+        width, kind, words, i8, i8, groups, i8, halves, types.float32, bases, i8, masks, i8
     ), codegen  # fmt: skip
 
 
 @kernel
 def filter_rows(
     width, kind, start, stop, words, n_words, groups, n_groups, candidate_halves, unit, steps, halves, lengths, rests,
-    origins, nearest_sq, scale_sq, error, length_error, residual, largest, products, limits, masks, n_masks, some,
+    origins, nearest_sq, scale_sq, error, length_error, residual, largest, inverses, bases, masks, n_masks, some,
     visited,
 ):  # fmt: skip
     """The rows start..stop that may come nearer to a candidate; returns how many there are.
@@ -277,18 +314,26 @@ def filter_rows(
     start: a multiple of ROWS; words ... origins: codes of rows and candidates, residual, largest: largest residual and
     norm of a candidate; nearest_sq (n,) float64, scale_sq (2,): the scale of what is encoded, twice; error: as in
     lloyd.margin, of what is encoded; length_error: how far it may be from where it should be, in lengths IN;
-    products, limits (rows,) float32, some (rows,) int64 scratch; masks (n_masks * len(some),) int64: bits of each row,
-    visited (rows,) int64: numbers from `start` OUT.
+    inverses float32, bases int32, some int64, (whole tiles of rows,) scratch; masks (n_masks * len(some),) int64: of
+    each row bits that are set where a candidate is far, those of no candidate must be, INOUT; visited (rows,) int64:
+    numbers from `start` OUT.
     """
     rows = stop - start
+    n_tiles, first_tile = (rows + ROWS - 1) // ROWS, start // ROWS
     of = np.float32
-    floor, root_error, far = of(error[2]), of(length_error * 1.001), of(np.inf)
+    floor, root_error = of(error[2]), of(length_error * 1.001)
+    lowest, highest = of(-MOST_LIMIT), of(MOST_LIMIT)
     # products and what rounding took, by length and by residual of a row; and what is the same for all
     by_length = of(1.02 * (error[0] * largest + error[3] + residual))
     by_rest = of(1.02 * (largest + residual))
     always = of(1.02 * (0.5 * error[0] * largest * largest + error[2] + error[3] * largest + UNDERFLOW))
     by_reach, tiny, half, longest = of(1.02 * error[1] + 1e-6), of(2e-6), of(0.5), of(largest * 1.001)
     exact = length_error == 0.0
+    for t in range(n_tiles):
+        product = steps[first_tile + t] * unit
+        inverse = of(1.0) / product if product > of(UNDERFLOW) else of(0.0)
+        for r in range(np.uint64(t * ROWS), np.uint64((t + 1) * ROWS)):
+            inverses[r] = inverse
     for r in range(np.uint64(rows)):
         i = np.uint64(start) + r
         reach = of(nearest_sq[i] * scale_sq[0] * scale_sq[1] * (1.0 + 1e-6))
@@ -298,25 +343,29 @@ def filter_rows(
             within = root * root * (of(1.0) + tiny)
         limit = halves[i] * (of(1.0) - tiny) - half * within
         limit -= by_length * lengths[i] + by_rest * rests[i] + always + by_reach * reach
-        limits[r] = limit if nearest_sq[i] > 0.0 else far
-        products[r] = steps[i] * unit
-    for r in range(rows, (rows + ROWS - 1) // ROWS * ROWS):
-        limits[r] = far
-    for t in range((rows + ROWS - 1) // ROWS):
+        # rounded down: a smaller one leaves more
+        limit *= inverses[r]
+        limit = min(max(limit - abs(limit) * of(1e-6) - of(1.0), lowest), highest)
+        limit = limit if inverses[r] > of(0.0) else lowest
+        limit = limit if nearest_sq[i] > 0.0 else highest
+        bases[r] = origins[i] - np.int32(limit)
+    for r in range(rows, n_tiles * ROWS):
+        bases[r] = origins[start + r] - np.int32(highest)
+    for t in range(n_tiles):
         _filter_codes(
-            width, kind, words, start // ROWS + t, n_words, groups, n_groups, candidate_halves, origins, products,
-            limits, t * ROWS, masks, len(some),
+            width, kind, words, first_tile + t, n_words, groups, n_groups, candidate_halves, inverses[t * ROWS], bases,
+            t * ROWS, masks, len(some),
         )  # fmt: skip
     pitch = np.uint64(len(some))
     for r in range(np.uint64(rows)):
         some[r] = masks[r]
     for u in range(np.uint64(1), np.uint64(n_masks)):
         for r in range(np.uint64(rows)):
-            some[r] |= masks[u * pitch + r]
+            some[r] &= masks[u * pitch + r]
     found = 0
     for r in range(rows):
         visited[found] = r
-        found += some[r] != 0
+        found += some[r] != -1
     return found
 
 
