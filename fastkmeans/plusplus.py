@@ -47,6 +47,7 @@ STALE = 4  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 LISTED_SHARE = 0.3  # of the rows are read by lists: they cost no less than a table
 GROWTH = 0.75  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
+BRIEF = 5e7  # cycles of steps that list nothing: so few are not worth compiling other kernels for
 GROWTH_SEEN = 2.5  # the same, at most times what the last visit met
 
 
@@ -97,6 +98,8 @@ class Seeding:
             if codes.has_byte_products(self.width):  # visits by codes cost less
                 entry *= 0.7
         self.direct_until = 2 if self.plain else int(entry / visit)
+        if not self.plain and data.n * (n_clusters - self.direct_until) * visit < BRIEF:
+            self.direct_until = n_clusters
         self.frozen_at = 0  # rows that were chosen then
         self.redo_until, self.growth = 0, GROWTH  # steps before this one had no room for lists; by what was met
         self.unsettled = 0  # seeds chosen last that nearest_sq does not know of yet

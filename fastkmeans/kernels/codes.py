@@ -246,11 +246,11 @@ def _filter_codes(
         parts = int_(WORD // w)
         pitch = b.mul(args[12], parts)
 
-        def add_words(sums: Any, mine: list[Any], r0: int, first: Any, n_together: int) -> list[Any]:
+        def add_words(sums: Any, mine: list[Any], r0: Any, first: Any, n_together: int) -> list[Any]:
             """sums ``[row][group]`` and the products of some words of rows from r0 on."""
             sums, count = list(sums), len(mine)
             words = [b.add(first, int_(t)) for t in range(n_together)]
-            here = [simd.at(b, p_tile, b.add(b.mul(word, int_(ROWS)), int_(r0))) for word in words]
+            here = [simd.at(b, p_tile, b.add(b.mul(word, int_(ROWS)), r0)) for word in words]
             centers = [[simd.load(b, simd.at(b, p, b.mul(word, int_(w))), itype) for p in mine] for word in words]
             rows = [[simd.splat(b, b.load(simd.at(b, p, r)), w) for r in range(len(sums) // count)] for p in here]
             rows = [[row for row in word for _ in range(count)] for word in rows]
@@ -274,22 +274,24 @@ def _filter_codes(
                     below.append(b.select(none, simd.const(itype, NEVER), half))
                 mine = [simd.at(b, pg, b.mul(number, group_size)) for number in numbers]
                 places = [b.add(b.mul(pitch, b.udiv(number, parts)), b.urem(number, parts)) for number in numbers]
-                for r0 in range(0, ROWS, rows):
+                with Loop(b, int_(0), int_(ROWS), int_(rows), []) as several:
                     begin = []
                     for r in range(rows):
-                        base = simd.splat(b, b.load(simd.at(b, pb, r0 + r)), w)
+                        base = simd.splat(b, b.load(simd.at(b, simd.at(b, pb, several.i), r)), w)
                         begin += [b.sub(base, half) for half in below]
                     whole = b.and_(n_words_, int_(-n_together))
                     with Loop(b, int_(0), whole, int_(n_together), begin) as blocks:
-                        blocks.next(add_words(blocks.values, mine, r0, blocks.i, n_together))
+                        blocks.next(add_words(blocks.values, mine, several.i, blocks.i, n_together))
                     with Loop(b, whole, n_words_, int_(1), blocks.results) as features:
-                        features.next(add_words(features.values, mine, r0, features.i, 1))
+                        features.next(add_words(features.values, mine, several.i, features.i, 1))
+                    first = b.mul(several.i, parts)
                     for r in range(rows):
                         for g in range(count):
                             far = b.icmp_signed("<", features.results[r * count + g], simd.const(itype, 0))
                             bits = b.bitcast(far, ir.IntType(w))
-                            store = b.store(bits, simd.at(b, p_bits, b.add(places[g], int_((r0 + r) * (WORD // w)))))
-                            store.align = w // 8
+                            place = b.add(b.add(places[g], first), int_(r * (WORD // w)))
+                            b.store(bits, simd.at(b, p_bits, place)).align = w // 8
+                    several.next([])
                 loop.next([])
 
         even = b.and_(n, int_(-2))
