@@ -36,8 +36,8 @@ class Codes:
         self.kind = np.empty(0, np.int8 if map_ is None else np.int16)
         per = 4 // self.kind.itemsize
         self.n_words = -(-features // per)
-        self.top = 127.0 if map_ is None else integer.TOP - 1.0
-        self.limit = codes.largest_norm(features)
+        self.top = 2.0 ** (8 * self.kind.itemsize - 1) - 1.0
+        self.limit = float(integer.row_limit(features, codes.LARGEST))
         self.rows: dict[int, tuple[NDArray[Any], ...]] = {}
 
     def encode(self, data: Data, lo: int, rows: NDArray[Any], frame: Frame) -> None:

@@ -47,8 +47,8 @@ STALE = 4  # one step in so many, of those taken so far, is proposed beforehand
 TELL_SECONDS = 1.0  # between two lines of progress
 LISTED_SHARE = 0.3  # of the rows are read by lists: they cost no less than a table
 GROWTH = 0.75  # rows that a candidate comes nearer to, at most times n / (rows chosen so far); more are redone
-BRIEF = 5e7  # cycles of steps that list nothing: so few are not worth compiling other kernels for
 GROWTH_SEEN = 2.5  # the same, at most times what the last visit met
+BRIEF = 5e7  # cycles of steps that list nothing: so few are not worth compiling other kernels for
 
 
 class Seeding:

@@ -16,6 +16,7 @@ too high, and rows carry what that adds, negated, as their origin.  `kind` is an
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -35,7 +36,9 @@ WORD = 64  # candidates that share a word of a mask
 TILES = 16  # tiles that a lane encodes at a time
 BLOCK = 4  # words whose products a CPU without VNNI adds in 16 bits
 LARGEST = 2.0**14  # norm of the integers of a row or a candidate: sums of products stay below its square
-MOST_HALF, MOST_LIMIT, NEVER = 2.0**28, 2.0**29, 2**30  # of the two parts of what a sum must reach, and what none does
+# What a sum must reach is the sum of two parts, which are cut here, and what no sum reaches.  A part that is cut leaves
+# more pairs: with the lowest limit all of them are left, with the highest none is, and all sums stay within 32 bits.
+MOST_HALF, MOST_LIMIT, NEVER = LARGEST**2, 2.0 * LARGEST**2, 2**30
 MOST = 128  # what a row's integers of one sign add up to in such a sum, at most: 255 times that stays within 16 bits
 
 
@@ -94,11 +97,6 @@ def _block_sums(b: Any, values: list[Any]) -> Any:
         if bit < w:
             total = b.fadd(total, simd.shuffle(b, total, total, [lane ^ bit for lane in range(w)]))
     return total
-
-
-def largest_norm(d: int) -> float:
-    """Up to which integers are scaled: with what rounding may add, and float32 miss, it stays below LARGEST."""
-    return (LARGEST - 2.0 - 0.5 * math.sqrt(d)) * (1.0 - 1e-5 - 1e-8 * d)
 
 
 @intrinsic
@@ -232,7 +230,6 @@ def _filter_codes(
         w = signature.args[0].count
         in_bytes = signature.args[1].dtype.bitwidth == 8
         paired = in_bytes and has_byte_pairs(w)
-        n_together = BLOCK if paired else 1
         vtype, itype, pairs = simd.vector(F32, w), simd.vector(I32, w), simd.vector(ir.IntType(16), 2 * w)
         t = signature.args
         pw, pg, ph, pb, pm = (simd.data(context, b, t[i], args[i]) for i in (2, 5, 7, 9, 11))
@@ -246,10 +243,9 @@ def _filter_codes(
         parts = int_(WORD // w)
         pitch = b.mul(args[12], parts)
 
-        def add_words(sums: Any, mine: list[Any], r0: Any, first: Any, n_together: int) -> list[Any]:
+        def add_words(words: list[Any], sums: Any, mine: list[Any], r0: Any) -> list[Any]:
             """sums ``[row][group]`` and the products of some words of rows from r0 on."""
             sums, count = list(sums), len(mine)
-            words = [b.add(first, int_(t)) for t in range(n_together)]
             here = [simd.at(b, p_tile, b.add(b.mul(word, int_(ROWS)), r0)) for word in words]
             centers = [[simd.load(b, simd.at(b, p, b.mul(word, int_(w))), itype) for p in mine] for word in words]
             rows = [[simd.splat(b, b.load(simd.at(b, p, r)), w) for r in range(len(sums) // count)] for p in here]
@@ -263,7 +259,7 @@ def _filter_codes(
             return sums
 
         def run(count: int, start: Any, stop: Any) -> None:
-            rows = block_rows(w, count) // (3 if paired else 1)
+            rows = block_rows(w, count) // (3 if paired else 1)  # sums of 16 bits are in registers, too (measured)
             with Loop(b, start, stop, int_(count), []) as loop:
                 numbers = [b.add(loop.i, int_(g)) for g in range(count)]
                 norms = [simd.load(b, simd.at(b, ph, b.mul(number, int_(w))), vtype) for number in numbers]
@@ -279,15 +275,12 @@ def _filter_codes(
                     for r in range(rows):
                         base = simd.splat(b, b.load(simd.at(b, simd.at(b, pb, several.i), r)), w)
                         begin += [b.sub(base, half) for half in below]
-                    whole = b.and_(n_words_, int_(-n_together))
-                    with Loop(b, int_(0), whole, int_(n_together), begin) as blocks:
-                        blocks.next(add_words(blocks.values, mine, several.i, blocks.i, n_together))
-                    with Loop(b, whole, n_words_, int_(1), blocks.results) as features:
-                        features.next(add_words(features.values, mine, several.i, features.i, 1))
+                    add = functools.partial(add_words, mine=mine, r0=several.i)
+                    sums = simd.in_rounds(b, n_words_, BLOCK if paired else 1, begin, add)
                     first = b.mul(several.i, parts)
                     for r in range(rows):
                         for g in range(count):
-                            far = b.icmp_signed("<", features.results[r * count + g], simd.const(itype, 0))
+                            far = b.icmp_signed("<", sums[r * count + g], simd.const(itype, 0))
                             bits = b.bitcast(far, ir.IntType(w))
                             place = b.add(b.add(places[g], first), int_(r * (WORD // w)))
                             b.store(bits, simd.at(b, p_bits, place)).align = w // 8

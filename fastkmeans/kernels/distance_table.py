@@ -36,16 +36,15 @@ def rows_together() -> int:
 
 def sums_over(b: Any, count: Any, sums: list[Any], add: Any, meanwhile: Any = lambda i: None) -> list[Any]:
     """What add(i, sums) makes of the sums for i from 0 to count, UNROLLED at a time; meanwhile(i) before each round."""
-    whole = b.and_(count, int_(-UNROLLED))
-    with Loop(b, int_(0), whole, int_(UNROLLED), sums) as rounds:
-        meanwhile(rounds.i)
-        acc = rounds.values
-        for e in range(UNROLLED):
-            acc = add(b.add(rounds.i, int_(e)), acc)
-        rounds.next(acc)
-    with Loop(b, whole, count, int_(1), rounds.results) as rest:
-        rest.next(add(rest.i, rest.values))
-    return rest.results
+
+    def add_some(numbers: list[Any], sums: list[Any]) -> list[Any]:
+        if len(numbers) == UNROLLED:
+            meanwhile(numbers[0])
+        for i in numbers:
+            sums = add(i, sums)
+        return sums
+
+    return simd.in_rounds(b, count, UNROLLED, sums, add_some)
 
 
 @intrinsic

@@ -64,9 +64,9 @@ def _multiply_pairs(b: Any, x: Any, y: Any) -> Any:
 
 
 @kernel
-def row_limit(d):
-    """The norm to which a row of integers is scaled: what rounding may add to it stays below LIMIT."""
-    return (LIMIT - 2.0 - 0.5 * math.sqrt(d)) * (1.0 - 1e-5 - 1e-8 * d)  # and what float32 may miss of a norm
+def row_limit(d, limit=LIMIT):
+    """The norm to which a row of integers is scaled: what rounding may add to it stays below the limit."""
+    return (limit - 2.0 - 0.5 * math.sqrt(d)) * (1.0 - 1e-5 - 1e-8 * d)  # and what float32 may miss of a norm
 
 
 @kernel(allocates=True)

@@ -309,6 +309,20 @@ class Loop:
         self.results = list(self.values)
 
 
+def in_rounds(b: Any, count: Any, together: int, carried: list[Any], step: Any) -> list[Any]:
+    """What step(numbers, carried) makes of the values for 0, 1, ... count: `together` at a time, the rest singly."""
+
+    def rounds(start: Any, stop: Any, size: int, carried: list[Any]) -> list[Any]:
+        with Loop(b, start, stop, int_(size), carried) as loop:
+            loop.next(step([loop.i] + [b.add(loop.i, int_(e)) for e in range(1, size)], loop.values))
+        return loop.results
+
+    if together == 1:
+        return rounds(int_(0), count, 1, carried)
+    whole = b.and_(count, int_(-together))
+    return rounds(whole, count, 1, rounds(int_(0), whole, together, carried))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # intrinsics that the plain loops use too: with the JIT disabled they are Python
 # ---------------------------------------------------------------------------------------------------------------------
