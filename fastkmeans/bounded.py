@@ -381,12 +381,11 @@ class GroupBounds(NearBounds):
         f = self.frame
         assert f is not None
         lower = self.lower[lo * self.n_groups :]
-        address = passes.ahead(rows, 0)[0]
         shared = (
             simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
             f.shift, self.blocks, self.halves, self.norms, self.packed, self.order, self.places, self.largest, f.error,
-            self.grouped, len(self.order), self.n_groups, self.span, lower.ctypes.data, address,
-            rows.strides[0] if address else 0, *self._moves(), self.half, self.drift, self.between,
+            self.grouped, len(self.order), self.n_groups, self.span, lower.ctypes.data,
+            *passes.ahead(rows, rows.shape[1]), *self._moves(), self.half, self.drift, self.between,
             *self.codes.of(lo, hi), self.upper[lo:hi], self.least[lo:hi], lower, *tail,
         )  # fmt: skip
         threads.share(n_lanes, elkan.bounded_lane, shared, private)
@@ -434,11 +433,10 @@ class NeighborBounds(NearBounds):
     ) -> None:  # fmt: skip
         f = self.frame
         assert f is not None
-        address = passes.ahead(rows, 0)[0]
         shared = (
             simd.lanes(self.width), rows, weights, new_counter(), self.spread, self.fresh, f.dtype.type(f.scale),
-            f.shift, self.packed, self.tiles, self.exact, self.largest, f.error, len(self.exact), address,
-            rows.strides[0] if address else 0, *self._moves(), self.half, self.between, self.upper[lo:hi],
+            f.shift, self.packed, self.tiles, self.exact, self.largest, f.error, len(self.exact),
+            *passes.ahead(rows, rows.shape[1]), *self._moves(), self.half, self.between, self.upper[lo:hi],
             self.least[lo:hi], *tail,
         )  # fmt: skip
         threads.share(n_lanes, hamerly.neighbor_lane, shared, private)
@@ -500,11 +498,10 @@ class RunnerUpBounds(Bounds):
     ) -> None:  # fmt: skip
         f = self.frame
         assert f is not None
-        address = passes.ahead(rows, 0)[0]
         shared = (
             simd.lanes(self.width), rows, weights, new_counter(), self.spread, f.dtype.type(f.scale), f.shift,
             self.tiles, self.halves, self.norms, self.packed, self.grouped, self.largest, f.error, len(self.norms),
-            address, rows.strides[0] if address else 0, self.lost, self.kept, self.gaps[lo:hi], self.rests[lo:hi],
+            *passes.ahead(rows, rows.shape[1]), self.lost, self.kept, self.gaps[lo:hi], self.rests[lo:hi],
             self.rivals[lo:hi], *tail,
         )  # fmt: skip
         threads.share(n_lanes, drake.runner_up_lane, shared, private)

@@ -148,11 +148,12 @@ class Sums:
 
 
 def ahead(rows: NDArray[Any], count: int) -> tuple[int, int]:
-    """Where rows lie, and how many bytes per feature to fetch for the next `count` of them; nothing unless in C order.
+    """Where rows lie, and how many bytes per feature to fetch for the next `count` of them: 0 unless in C order.
 
-    The address is for prefetching alone, which can't fault: `rows` need not outlive it.
+    The address is for prefetching alone, which can't fault: `rows` need not outlive it.  It is theirs in any order, for
+    to ask again and again for what is mapped nowhere takes longer than the rest of a pass.
     """
-    return (rows.ctypes.data, rows.itemsize * count) if rows.flags.c_contiguous else (0, 0)
+    return rows.ctypes.data, rows.itemsize * count if rows.flags.c_contiguous else 0
 
 
 def lane_buffers(sums: Sums | None, n_lanes: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -241,7 +242,7 @@ def assign(
             width = simd.lanes(p.width)
             if p.orientation == "integers":
                 integers = (p.integers, np.float32(p.unit), p.residual, p.rows)
-                follows = (patience(d, k), ahead(rows, 1)[0], ahead(rows, d)[1])
+                follows = (patience(d, k), *ahead(rows, d))
                 kept = kept_bounds(keep if p.in_order else None, k, lo, hi)
                 shared = (width, *head, scale, f.shift, *integers, *bounds, *kept[:2], k, *follows, *kept[2:], *taken)
                 shared = (*shared, *tail)

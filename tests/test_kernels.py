@@ -14,6 +14,7 @@ import numba
 import numpy as np
 import pytest
 
+from fastkmeans import passes
 from fastkmeans.kernels import canonical, simd
 from fastkmeans.kernels.canonical import WIDE, WIDE_ROWS
 from fastkmeans.kernels.jit import kernel
@@ -546,3 +547,13 @@ def test_values_are_added_in_order(feature, monkeypatch):
         for j in range(count):
             expected[3:-1] += terms[:, j]
         assert sums.tobytes() == expected.tobytes()
+
+
+def test_what_is_fetched_ahead_is_mapped():
+    """In an order that does not let rows be fetched, lines of theirs are asked for, not of where nothing is."""
+    X = np.zeros((40, 6), np.float32)
+    for rows, following in ((X, 36 * 4), (np.asfortranarray(X), 0), (X[:, ::2], 0), (X[::-1], 0)):
+        first, last = np.lib.array_utils.byte_bounds(rows)
+        address, step = passes.ahead(rows, 36)
+        assert first <= address < last
+        assert step == following

@@ -62,10 +62,9 @@ def coded_candidates_lane(
         count[1] += n_visited
         n_pairs = 0
         for v in range(n_visited):
-            if ahead != 0:
-                line = ahead + (start + visited[min(v + AHEAD, n_visited - 1)]) * row_bytes
-                for byte in range(0, row_bytes, 64):
-                    fetch_ahead(line + byte)
+            line = ahead + (start + visited[min(v + AHEAD, n_visited - 1)]) * row_bytes
+            for byte in range(0, row_bytes, 64):
+                fetch_ahead(line + byte)
             i = start + visited[v]
             if not as_they_are:
                 for j in range(np.uint64(d)):

@@ -212,7 +212,7 @@ def candidates_lane(
                     i = visited[v0 + r]
                     visited[n_passed] = i
                     n_passed += some != 0
-                    if some != 0 and ahead != 0:
+                    if some != 0 and row_bytes != 0:
                         for line in range(0, row_bytes + 63, 64):
                             fetch_ahead(ahead + i * row_bytes + line)
             n_visited = n_passed
