@@ -60,10 +60,10 @@ def first_lane(values, counter, weights, seed, norms, nearest_sq):
         for i in range(np.uint64(start), np.uint64(min(start + VISIT, n))):
             norm, distance = np.int32(0), np.int32(0)
             for j in range(np.uint64(d)):
-                value = np.int32(values[i, j])
-                difference = np.int32(value - np.int32(seed[j]))
-                norm = np.int32(norm + np.int32(value * value))
-                distance = np.int32(distance + np.int32(difference * difference))
+                value = np.int16(values[i, j])
+                difference = np.int16(value - np.int16(seed[j]))
+                norm = np.int32(norm + np.int32(np.int32(value) * np.int32(value)))
+                distance = np.int32(distance + np.int32(np.int32(difference) * np.int32(difference)))
             norms[i] = norm
             if not weighted or weights[i] > 0:
                 nearest_sq[i] = np.float64(distance)

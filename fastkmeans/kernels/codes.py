@@ -100,17 +100,17 @@ def _block_sums(b: Any, values: list[Any]) -> Any:
 
 
 @intrinsic
-def _measure(typingctx, width, kind, y, y0, padded, top, limit, measures):
-    """The least step of a packed row: y (padded,) float32 at y0, padded a multiple of 16, zero beyond d IN.
+def _measure(typingctx, width, kind, y, y0, padded, measures):
+    """What the step of a packed row follows from: y (padded,) float32 at y0, padded a multiple of 16, zero beyond d IN.
 
-    top: the largest integer, limit: the largest norm of integers IN; measures (2,) float32 OUT: step, and square of the
-    norm, up to float32 rounding.
+    measures (MEASURES,) float32 INOUT: the largest magnitude, square of a norm and sum of one sign in a block, of this
+    row or of one before; returns the square of the norm, up to float32 rounding.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype = simd.vector(F32, w)
-        py, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 7))
+        py, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 5))
         py, zero = simd.at(b, py, args[3]), simd.const(vtype, 0.0)
         in_blocks = signature.args[1].dtype.bitwidth == 8 and has_byte_pairs(w)
         with Loop(b, int_(0), args[4], int_(16), [zero] * 3) as features:
@@ -125,33 +125,30 @@ def _measure(typingctx, width, kind, y, y0, padded, top, limit, measures):
             features.next([square, largest, most])
         square = simd.fold(b, features.results[0], lambda b, x, y: b.fadd(x, y))
         largest, most = (simd.fold(b, found, simd.maximum) for found in features.results[1:])
-        norm = simd.call(b, "llvm.sqrt.f32", F32, [square])
-        step = simd.maximum(b, b.fdiv(largest, args[5]), b.fdiv(norm, args[6]))
-        # every one of 2 BLOCK integers may be rounded up by a half
-        step = simd.maximum(b, step, b.fdiv(most, ir.Constant(F32, MOST - BLOCK)))
-        b.store(simd.maximum(b, step, ir.Constant(F32, 2.0**-100)), pm)
-        b.store(square, simd.at(b, pm, 1))
-        return context.get_dummy_value()
+        for i, value in enumerate((largest, square, most)):
+            place = simd.at(b, pm, i)
+            b.store(simd.maximum(b, value, b.load(place)), place)
+        return square
 
-    f4, i8 = types.float32, types.int64
-    return types.void(width, kind, y, i8, i8, f4, f4, measures), codegen
+    i8 = types.int64
+    return types.float32(width, kind, y, i8, i8, measures), codegen
 
 
 @intrinsic
-def _round(typingctx, width, kind, y, y0, padded, step, code, measures):
-    """Round a packed row: y, y0, padded: as above, step: no less than it needs IN; code (padded,) `kind` OUT.
+def _round(typingctx, width, kind, y, y0, padded, step, inverse, code, residuals, totals, r):
+    """Round a packed row: y, y0, padded: as above, step: no less than it needs, and one over it IN.
 
-    measures (2,) float32 OUT: norm of the residual, up to float32 rounding, and the sum of the integers.
+    code (padded,) `kind`, element r of residuals and totals float32: square of the norm of the residual, up to float32
+    rounding, and sum of the integers OUT.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype, itype = simd.vector(F32, w), simd.vector(I32, w)
-        py, pc, pm = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 6, 7))
+        py, pc, pr, pt = (simd.data(context, b, signature.args[i], args[i]) for i in (2, 7, 8, 9))
         narrow = simd.vector(ir.IntType(signature.args[1].dtype.bitwidth), w)
-        py, step = simd.at(b, py, args[3]), args[5]
-        inverse = simd.splat(b, b.fdiv(ir.Constant(F32, 1.0), step), w)
-        back = simd.splat(b, b.fsub(ir.Constant(F32, -0.0), step), w)
+        py, inverse = simd.at(b, py, args[3]), simd.splat(b, args[6], w)
+        back = simd.splat(b, b.fsub(ir.Constant(F32, -0.0), args[5]), w)
         with Loop(b, int_(0), args[4], int_(w), [simd.const(vtype, 0.0), simd.const(itype, 0)]) as features:
             v = simd.load(b, simd.at(b, py, features.i), vtype)
             rounded = simd.call(b, f"llvm.rint.{simd.suffix(vtype)}", vtype, [b.fmul(v, inverse)])
@@ -161,12 +158,12 @@ def _round(typingctx, width, kind, y, y0, padded, step, code, measures):
             features.next([simd.fma(b, rest, rest, features.values[0]), b.add(features.values[1], integers)])
         rest = simd.fold(b, features.results[0], lambda b, x, y: b.fadd(x, y))
         total = simd.fold(b, features.results[1], lambda b, x, y: b.add(x, y))
-        b.store(simd.call(b, "llvm.sqrt.f32", F32, [rest]), pm)
-        b.store(b.sitofp(total, F32), simd.at(b, pm, 1))
+        b.store(rest, simd.at(b, pr, args[10]))
+        b.store(b.sitofp(total, F32), simd.at(b, pt, args[10]))
         return context.get_dummy_value()
 
     f4, i8 = types.float32, types.int64
-    return types.void(width, kind, y, i8, i8, f4, code, measures), codegen
+    return types.void(width, kind, y, i8, i8, f4, f4, code, residuals, totals, i8), codegen
 
 
 @kernel(allocates=True)
@@ -185,34 +182,37 @@ def encode_lane(
     n_words = (d + per - 1) // per
     padded = (d + 15) // 16 * 16
     of = shift.dtype.type
-    y, measures = np.zeros(ROWS * padded, np.float32), np.empty(2, np.float32)
-    squares = np.empty(ROWS, np.float32)
+    y, measures = np.zeros(ROWS * padded, np.float32), np.empty(3, np.float32)
+    squares, residuals, totals = np.zeros(ROWS, np.float32), np.zeros(ROWS, np.float32), np.zeros(ROWS, np.float32)
     code = np.zeros(padded, kind.dtype)
     code_words = code.view(np.int32)
+    least, in_blocks = np.float32(2.0**-100), np.float32(MOST - BLOCK)  # every one of 2 BLOCK may be rounded up by half
     while True:
         start = fetch_add(counter, TILES * ROWS)
         if start >= n:
             break
         for first in range(start, min(start + TILES * ROWS, n), ROWS):
-            count, step = min(ROWS, n - first), np.float32(0.0)
+            count = min(ROWS, n - first)
+            measures[:] = np.float32(0.0)
             for r in range(count):
                 i, at = np.uint64(first + r), np.uint64(r * padded)
                 for j in range(np.uint64(d)):
                     y[at + j] = of(X[i, j]) * scale - shift[j]
-                _measure(width, kind, y, r * padded, padded, top, limit, measures)
-                step, squares[r] = max(step, measures[0]), measures[1]
+                squares[r] = _measure(width, kind, y, r * padded, padded, measures)
+            step = max(measures[0] / top, np.sqrt(measures[1]) / limit, measures[2] / in_blocks, least)
             steps[first // ROWS] = step
             for r in range(count):
-                _round(width, kind, y, r * padded, padded, step, code, measures)
-                i, place = np.uint64(first + r), np.uint64(first * n_words + r)
+                _round(width, kind, y, r * padded, padded, step, np.float32(1.0) / step, code, residuals, totals, r)
+                place = np.uint64(first * n_words + r)
                 for t in range(np.uint64(n_words)):
                     words[place + t * np.uint64(ROWS)] = code_words[t]
-                square = np.float64(squares[r])
-                length = math.sqrt(square * (1.0 + error[5]) + error[4])
-                rest = np.float64(measures[0]) * (1.0 + error[5]) + 2.0**-23 * length + error[3]
+            for r in range(np.uint64(count)):
+                i, square = np.uint64(first) + r, np.float64(squares[r])
+                length = np.sqrt(square * (1.0 + error[5]) + error[4])
+                rest = np.float64(np.sqrt(residuals[r])) * (1.0 + error[5]) + 2.0**-23 * length + error[3]
                 halves[i] = 0.5 * square * (1.0 - error[5]) * (1.0 - 1e-6)
                 lengths[i], rests[i] = length * (1.0 + 1e-6), rest * (1.0 + 1e-6)
-                origins[i] = -128 * np.int32(measures[1]) if per == 4 else 0
+                origins[i] = -128 * np.int32(totals[r]) if per == 4 else 0
 
 
 @intrinsic
