@@ -78,7 +78,7 @@ class Candidates:
     def sample(self, n_expected: float, turn: int, key: tuple[np.uint64, np.uint64]) -> NDArray[np.int64] | None:
         """Rows that join in a round, ascending; None where every row of positive weight lies on a candidate."""
         data = self.data
-        if not self.frozen.freeze(self.nearest_sq):
+        if not self.frozen.freeze(self.nearest_sq, copied=False):
             return None
         factor = math.ldexp(n_expected / self.frozen.total, 53)
         rows = np.empty(data.n, np.int64)

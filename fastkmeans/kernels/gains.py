@@ -14,13 +14,12 @@ from . import simd
 from .canonical import WIDE, WIDE_ROWS, block_distances
 from .exact import LOW, add_weighted
 from .jit import kernel
-from .seeding import DIGITS
+from .seeding import DIGITS, UNIT
 from .simd import F64, I64, Loop, fetch_add, float_bits
 from .transpose import TOGETHER, row_values, transposes
 
 PANEL_ROWS = 16  # rows of a panel of float64
 NARROW = 12  # features below which a canonical value costs no more than a fast one
-UNIT = 2.0**52  # added to a number below 2**51, leaves it rounded in the low bits
 
 
 @intrinsic

@@ -12,14 +12,30 @@ import numpy as np
 
 from .exact import LOW, add_weighted
 from .jit import kernel
-from .simd import fetch_add
+from .simd import fetch_add, float_bits, from_bits
 
 BITS = 50  # of a row's potential without its weight: sums of BLOCK of them stay below 2**63
+UNIT = 2.0**52  # added to a number below 2**51, leaves it rounded in the low bits
 DIGITS = 4  # of 32 bits, of a potential: 50 bits of value times 62 of weight
 BLOCK = 1024  # rows whose frozen potential is kept as one number
+AT_ONCE = 8 * BLOCK  # rows a lane takes at a time: where another goes on, both fetch the same
 STRETCH = 64  # of them that vectors add up, where every row weighs one
 MISSES = 16  # proposals that may be refused before the potentials are frozen anew
 CHOSEN, CURSOR, MISSED, PENDING = range(4)  # of the state of `advance`
+
+
+@kernel
+def largest_lane(values, counter, largest):
+    """The largest of some numbers, none of them negative: values (n,) float64 IN, counter, largest (1,) INOUT."""
+    n = values.shape[0]
+    while True:
+        start = fetch_add(counter, AT_ONCE)
+        if start >= n:
+            break
+        bits = np.int64(0)
+        for i in range(np.uint64(start), np.uint64(min(start + AT_ONCE, n))):
+            bits = max(bits, float_bits(values[i]))  # which are in the same order, and maxima of integers are vectors
+        largest[0] = max(largest[0], from_bits(bits))
 
 
 @kernel
@@ -27,30 +43,31 @@ def freeze_lane(nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums):
     """Copy the distances, and add up the potentials of each block of rows.
 
     nearest_sq (n,) float64, weights (n,) int64 or (0,) for ones, scale0, scale1: powers of two to apply one after the
-    other IN; counter (1,) int64 INOUT; frozen_sq (n,) float64, sums (blocks, DIGITS) int64 OUT.
+    other IN; counter (1,) int64 INOUT; frozen_sq (n,) float64, or (0,) for no copy, sums (blocks, DIGITS) int64 OUT.
     """
     n = nearest_sq.shape[0]
-    weighted = weights.shape[0] > 0
     while True:
-        start = fetch_add(counter, BLOCK)
+        start = fetch_add(counter, AT_ONCE)
         if start >= n:
             break
-        block = start // BLOCK
-        first, last = np.uint64(start), np.uint64(min(start + BLOCK, n))
-        for t in range(DIGITS):
-            sums[block, t] = 0
-        if weighted:
-            for i in range(first, last):
-                frozen_sq[i] = nearest_sq[i]
-                value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
-                add_weighted(value, weights[i], sums[block], 0)
-        else:
-            total = np.int64(0)
-            for i in range(first, last):
-                frozen_sq[i] = nearest_sq[i]
-                total += np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
-            sums[block, 0] = total & LOW
-            sums[block, 1] = total >> 32
+        for lo in range(start, min(start + AT_ONCE, n), BLOCK):
+            block = lo // BLOCK
+            first, last = np.uint64(lo), np.uint64(min(lo + BLOCK, n))
+            if frozen_sq.shape[0] > 0:
+                for i in range(first, last):
+                    frozen_sq[i] = nearest_sq[i]
+            for t in range(DIGITS):
+                sums[block, t] = 0
+            if weights.shape[0] > 0:
+                for i in range(first, last):
+                    value = np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+                    add_weighted(value, weights[i], sums[block], 0)
+            else:
+                total = np.int64(0)
+                for i in range(first, last):
+                    total += float_bits(nearest_sq[i] * scale0 * scale1 + UNIT) - float_bits(UNIT)
+                sums[block, 0] = total & LOW
+                sums[block, 1] = total >> 32
 
 
 @kernel
@@ -77,7 +94,7 @@ def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
         while start < hi:  # a row at a time takes three times as long
             total = np.int64(0)
             for i in range(np.uint64(start), np.uint64(min(start + STRETCH, hi))):
-                total += np.int64(np.rint(nearest_sq[i] * scale0 * scale1))
+                total += float_bits(nearest_sq[i] * scale0 * scale1 + UNIT) - float_bits(UNIT)
             if total > left:
                 break
             left -= total
@@ -269,8 +286,8 @@ def advance(
                 for e in range(np.uint64(starts[slot]), np.uint64(starts[slot + 1])):
                     before = nearest_sq[np.uint64(rows[e])]
                     after = values[e] if values[e] < before else before
-                    now = np.int64(np.rint(before * scale0 * scale1))
-                    fall = now - np.int64(np.rint(after * scale0 * scale1))
+                    now = float_bits(before * scale0 * scale1 + UNIT)
+                    fall = now - float_bits(after * scale0 * scale1 + UNIT)
                     small += fall & LOW
                     large += fall >> 32
             gain[0] += small
