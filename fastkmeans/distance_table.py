@@ -94,6 +94,35 @@ class Packing:
         return error + 1.2 * (block_rows + 8) * UNIT * summed
 
 
+@dataclass(frozen=True)
+class Products:
+    """How squared distances of packed points are taken by products, ``|x|^2 + |c|^2 - 2 x.c``, less an origin.
+
+    Attributes
+    ----------
+    packing : Packing
+    origin : ndarray of float32, shape (d,)
+        Subtracted from packed values first: a point near the data.
+    """
+
+    packing: Packing
+    origin: NDArray[np.float32]
+
+    @property
+    def error(self) -> float:
+        """What a squared distance may be off by, in units of the sum of both squared norms.
+
+        None of its d + 1 sums exceeds twice that sum, a norm loses d roundings of itself at most, and to subtract the
+        origin changes the distance by four.
+        """
+        return 1.05 * (3 * len(self.origin) + 16) * UNIT
+
+    def of(self, centers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """-2 times packed centers less the origin, and squared norms of these."""
+        centered = self.packing.pack(centers).astype(np.float64) - self.origin
+        return -2.0 * centered, (centered * centered).sum(axis=1)
+
+
 def by_groups(packed: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """Packed centers, a multiple of `width`, as [group][d][width]."""
     by_group = packed.reshape(-1, width, packed.shape[1]).transpose(0, 2, 1)

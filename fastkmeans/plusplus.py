@@ -116,8 +116,8 @@ class Seeding:
         self._choose(first)
         self.panels: PanelGains | None = None
         if few:  # by the first seed, values are packed
-            packing = self.visits.packing
-            self.panels = PanelGains(data, packing, self.width, self.n_lanes, self.nearest_sq, self.labels)
+            products = self.visits.products
+            self.panels = PanelGains(data, products, self.width, self.n_lanes, self.nearest_sq, self.labels)
         self.byte_rows: ByteRows | None = None  # where tables serve and the rows are such
         if self.columns:
             self.byte_rows = ByteRows.of(data, self.width, self.n_lanes, self.seeds[0], self.nearest_sq)
@@ -207,9 +207,15 @@ class Seeding:
         count = int(self.state[draws.PENDING]) if self.state[draws.MISSED] >= draws.MISSES else 0
         self._drop(int(self.state[draws.CURSOR]), self.taken[:count].copy())
         self.state[[draws.CURSOR, draws.MISSED, draws.PENDING]] = 0
+        self.frozen.drop()
         self.settle()
         self.frozen_at = int(self.state[draws.CHOSEN])
-        return self.frozen.freeze(self.nearest_sq)
+        # by panels, nothing changes as long as steps list nothing
+        copied = self.panels is None or self.frozen_at >= self.direct_until
+        left = self.frozen.freeze(self.nearest_sq, copied=copied, proposed=self.rows)
+        if left and self.panels is not None and self.frozen_at == 1:
+            self.panels.spread = self._potential(self.panels.packing)[0]
+        return left
 
     def _steps(self) -> None:
         """Some steps with the potentials as they are frozen."""
@@ -234,6 +240,7 @@ class Seeding:
             self._step_directly()
             return
         self.settle()
+        self.frozen.keep()
         self.table = self.byte_rows = None
         if self.L <= self.visits.most:
             together = together // self.L * self.L
@@ -275,6 +282,8 @@ class Seeding:
 
     def settle(self) -> None:
         """Let nearest_sq and labels know of all seeds."""
+        if self.unsettled:
+            self.frozen.keep()
         if self.unsettled and self.table is not None:
             self.rows_read += self.data.n if self.table.reads_rows else 0
             n = int(self.state[draws.CHOSEN])
@@ -471,14 +480,16 @@ class Seeding:
         if not settling and panels.is_full(self.unsettled):
             self.settle()
         self.rows_read += self.data.n
-        sums = panels.sums(self.seeds[:n], n - self.unsettled, candidates, n_second, weight_unit, settling)
+        potential = 0.0 if settling else self._potential(panels.packing)[0]
+        sums = panels.sums(self.seeds[:n], n - self.unsettled, candidates, n_second, weight_unit, settling, potential)
         if settling:
             self.unsettled = 0
             return sums[:0], sums[:0]
         # of what is left, before and after each step
         totals = np.concatenate([sums[0] - sums[1 : L + 1], np.repeat(sums[1 : L + 1], n_second) - sums[L + 1 :]])
         summed = np.full(len(totals), 2.0 * sums[0])
-        return totals, self._gain_errors(panels.packing, summed, weight_unit, fast_gains.VISIT // self.width)
+        errors = self._gain_errors(panels.packing, summed, weight_unit, fast_gains.VISIT // self.width)
+        return totals, errors + 2.0 * panels.lost
 
     def _weight_unit(self) -> float:
         """A power of two that brings weights below one."""
@@ -487,11 +498,14 @@ class Seeding:
     def _gain_errors(
         self, packing: Packing, summed: NDArray[np.float64], weight_unit: float, block_rows: int
     ) -> NDArray[np.float64]:
-        # a bound of the sum of the distances: it has only fallen since it was frozen
-        exponent = self.frozen.exponent + 2 * (math.frexp(packing.frame.scale)[1] - 1)
-        potential = math.ldexp(self.frozen.total * weight_unit, exponent) * 1.01
+        potential, unit = self._potential(packing)
         weight = self.data.total_weight * weight_unit
-        return packing.gain_errors(summed, potential, weight, math.ldexp(2.0, exponent), block_rows)
+        return packing.gain_errors(summed, potential, weight, 2.0 * unit, block_rows)
+
+    def _potential(self, packing: Packing) -> tuple[float, float]:
+        """A bound of the sum of packed distances, for it has only fallen since it was frozen; and its unit."""
+        unit = math.ldexp(1.0, self.frozen.exponent + 2 * (math.frexp(packing.frame.scale)[1] - 1))
+        return self.frozen.total * self._weight_unit() * unit * 1.01, unit
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
     def _evaluate(self) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from . import threads
 from .codes import Codes
 from .data import Data, new_counter
-from .distance_table import Packing
+from .distance_table import Packing, Products
 from .kernels import candidates as pairs
 from .kernels import (
     canonical,
@@ -39,6 +39,8 @@ SHARE_SAMPLE = 128  # rows that tell how many have a candidate within reach
 MAP_SAMPLE = 1024  # rows that the map is made from
 LEAN_SAMPLE = 1 << 15  # values of theirs at most, where memory counts
 MAP: bool | None = None  # whether there is a map, and an order; None means what pays.  Tests force one
+PRODUCT_FEATURES = 3  # features below which products of rows and candidates save nothing (measured)
+PRODUCT_REACH = 0.02  # of how far candidates reach may be lost by them
 CODE_FEATURES = 12  # features below which a row costs no more than its code
 CODE_CANDIDATES = 64  # still to come, at least
 CODES: bool | None = None  # whether visits are by codes; None means where that pays.  Tests force one
@@ -162,6 +164,11 @@ class Visits:
         """The same for tables, which take rows as they are where that serves."""
         single = self.data.points.center_dtype == np.float32
         return Packing.of(self.data, Frame(self.data, self.seeds[:1], single, plain=single))
+
+    @functools.cached_property
+    def products(self) -> Products:
+        """How distances are taken by products: less the first seed."""
+        return Products(self.packing, self.packing.pack(self.seeds[:1])[0])
 
     def visit(self, candidates: NDArray[np.float64], first_slot: int, t: int, counts: NDArray[np.int64]) -> None:
         """List the rows that come nearer to these candidates than to the first t seeds.
@@ -290,15 +297,29 @@ class Visits:
     def _visit_panels(self, candidates: NDArray[np.float64], first_slot: int, counts: NDArray[np.int64]) -> None:
         """`visit` of all rows, which have few features."""
         data = self.data
-        packing = self.packing
-        scale = packing.frame.scale
+        packing, products = self.packing, self.products
+        scale, slack = packing.frame.scale, products.error
+        centers, (doubled, squares) = packing.pack(candidates), products.of(candidates)
+        by_products = self._products_serve(float(squares.max()))
+        if by_products:
+            centers = np.column_stack([doubled, (1.0 - slack) * squares]).astype(np.float32)
         for lo, hi, rows in data.ranges(4.0 * data.d * visit.MANY):
             shared = (
                 simd.lanes(self.width), rows, new_counter(), self.nearest_sq[lo:hi], lo, scale, scale, *packing.bounds,
-                packing.scale, packing.tiled_shift, packing.pack(candidates).reshape(-1), candidates, first_slot,
-                *ahead(rows, micro.PANEL * self.width),
+                packing.scale, packing.tiled_shift, centers.reshape(-1), products.origin, by_products, slack,
+                candidates, first_slot, *ahead(rows, micro.PANEL * self.width),
             )  # fmt: skip
             threads.share(self.n_lanes, panel_visit.panel_candidates_lane, shared, (*self.entries, counts))
+
+    def _products_serve(self, largest: float) -> bool:
+        """Whether products of rows and candidates, of squared norms up to this, tell which rows a candidate reaches."""
+        data, scale = self.data, self.packing.frame.scale
+        if data.d < PRODUCT_FEATURES:
+            return False
+        sampled = np.arange(0, data.n, max(1, data.n // SHARE_SAMPLE))[:SHARE_SAMPLE]
+        squares = self.products.of(data.points.take(sampled))[1]
+        reach = (self.nearest_sq[sampled] * scale * scale).sum()
+        return bool(self.products.error * (squares + largest).sum() <= PRODUCT_REACH * reach)
 
     def _prepare(self, candidates: NDArray[np.float64], t: int) -> None:
         """Put rows into order, and make a map, where that pays."""

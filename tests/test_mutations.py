@@ -213,12 +213,18 @@ MUTATIONS = {
     ),
     "give a row in doubt to the last seed": Mutation(
         "kernels/panel_gains.py",
-        "other = b.select(farther, numbers[v], simd.const(btype, DOUBT))",
-        "other = b.select(farther, numbers[v], own)",
+        "other = b.select(farther, fresh.values[PANEL + v], simd.const(btype, DOUBT))",
+        "other = b.select(farther, fresh.values[PANEL + v], own)",
         "test_seeding.py::test_labels_and_distances_of_the_seeds[True-False-cube lattice]",
     ),
+    "trust products as if they were exact": Mutation(
+        "visits.py",
+        "scale, slack = packing.frame.scale, products.error",
+        "scale, slack = packing.frame.scale, 0.0",
+        "test_seeding.py::test_products_leave_no_row_out[f4-60.0-True]",
+    ),
     "pass by the rows of a panel": Mutation(
-        "kernels/panel_gains.py",
+        "kernels/panel_distances.py",
         "return np.float32(1.0 + 3.0 * relative + 1e-6), ",
         "return np.float32(0.5), ",
         "test_seeding.py::test_labels_and_distances_of_the_seeds[False-None-uniform32]",

@@ -7,7 +7,7 @@ import oracle
 import pytest
 from hypothesis import strategies as st
 
-from fastkmeans import KMeans, brief, data, distance_table, packed, plusplus, seeding, threads, visits
+from fastkmeans import KMeans, brief, data, distance_table, packed, plusplus, potentials, seeding, threads, visits
 from fastkmeans.draws import Stream
 from fastkmeans.kernels import codes, fast_gains, mapped, panel_gains, simd, visit
 from fastkmeans.kernels import seeding as draws
@@ -253,7 +253,24 @@ def seeded(X, weights, seeds, width):
     for row in seeds[1:]:
         found._choose(row)
         found.settle()
-    return found if found.frozen.freeze(found.nearest_sq) else None
+    if not found.frozen.freeze(found.nearest_sq):
+        return None
+    if found.panels is not None:
+        scale, W = found.panels.packing.frame.scale, oracle.weight_grid(weights, len(X)).values
+        away = oracle.canonical(X, X[seeds[:1]])[:, 0] * scale * scale
+        found.panels.spread = 1.01 * float((W.astype(float) * away).sum()) * found._weight_unit()
+    return found
+
+
+def listed(found, chosen):
+    """(row, candidate, distance), sorted, as the next visit lists them for these candidates."""
+    found.rows, found.inside = np.asarray(chosen, np.int64), np.zeros(len(chosen), np.int64)
+    found.slots = np.full(len(chosen), -1, np.int32)
+    found._flags = lambda: np.ones(len(chosen), np.uint8)
+    assert found._evaluate()
+    spans = [slice(*found.lists.starts[slot : slot + 2]) for slot in found.slots]
+    rows = [zip(found.lists.rows[span].tolist(), found.lists.values[span].tolist(), strict=True) for span in spans]
+    return sorted((i, c, value) for c, part in enumerate(rows) for i, value in part)
 
 
 @hypothesis.settings(max_examples=200)
@@ -270,24 +287,28 @@ def test_rows_that_come_nearer_are_never_missed(cloud, count, helped, coded):
         found = seeded(X, weights, seeds, width)
         if found is None:
             return
-        found.rows, found.inside = np.asarray(chosen, np.int64), np.zeros(count, np.int64)
-        found.slots = np.full(count, -1, np.int32)
-        found._flags = lambda: np.ones(count, np.uint8)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(visits, "MAP", helped)
             patch.setattr(visits, "CODES", coded)
-            assert found._evaluate()
+            assert listed(found, chosen) == expected
             assert (found.visits.codes is not None) == (coded and width >= 8)
-        lists = [
-            (int(i), c, float(v))
-            for c in range(count)
-            for i, v in zip(
-                found.lists.rows[found.lists.starts[found.slots[c]] : found.lists.starts[found.slots[c] + 1]],
-                found.lists.values[found.lists.starts[found.slots[c]] : found.lists.starts[found.slots[c] + 1]],
-                strict=True,
-            )
-        ]
-        assert sorted(lists) == expected
+
+
+@pytest.mark.parametrize(("apart", "by_products"), [(60.0, True), (1e4, False)])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_products_leave_no_row_out(dtype, apart, by_products):
+    """Clusters so far apart that rounded products tell a little wrong how near a candidate is, or too much."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(200_000, 3))
+    X[::2, 0] += apart
+    X = X.astype(dtype)
+    seeds, chosen = rng.choice(len(X), 40, replace=False), rng.choice(len(X), 6)
+    found = seeded(X, None, seeds, WIDTH)
+    assert found.visits._products_serve(2.0 * apart**2 * found.visits.packing.frame.scale**2) == by_products
+    to = oracle.canonical(X, X[chosen])
+    nearest = oracle.canonical(X, X[seeds]).min(axis=1)
+    expected = [(int(i), int(c), float(to[i, c])) for i, c in np.argwhere(to < nearest[:, None])]
+    assert listed(found, chosen) == expected
 
 
 @pytest.mark.parametrize("d", [16, 61, 384])
@@ -513,6 +534,33 @@ def test_panels_know_the_nearest_unsettled_seed_or_that_they_do_not(cloud, steps
     np.testing.assert_array_equal(found.nearest_sq[counted], to_all.min(axis=1))
     np.testing.assert_array_equal(found.labels[counted], to_all.argmin(axis=1))
     assert (panels.nearest == panel_gains.KNOWN).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_frozen_potentials_need_no_copy(weighted):
+    """What is proposed is the same, whether the distances are copied at once, when they change, or not at all."""
+    rng = np.random.default_rng(5)
+    X, weights = rng.normal(size=(3000, 4)), rng.integers(0, 4, 3000) if weighted else None
+    source = prepared(X, weights)
+    frozen = [potentials.Frozen(source) for _ in range(3)]
+    distances = [(X**2).sum(axis=1) for _ in frozen]
+    pending = rng.choice(3000, 5)
+    for kept, now in zip(frozen, distances, strict=True):
+        assert kept.freeze(now, copied=kept is frozen[0], proposed=pending)
+        now[pending] *= 0.5
+    for turn in range(3):
+        words = rng.integers(0, 2**64, (40, 2), dtype=np.uint64)
+        found = [kept.propose(words) for kept in frozen]
+        for rows, inside in found[1:]:
+            np.testing.assert_array_equal(rows, found[0][0])
+            np.testing.assert_array_equal(inside, found[0][1])
+        for now in distances:
+            now[found[0][0][::2]] *= 0.25
+        np.testing.assert_array_equal(distances[2], distances[0])
+        if turn == 1:
+            frozen[1].keep()
+            distances[1][:] = 0.0
+    assert (frozen[0].nearest_sq[pending] == (X[pending] ** 2).sum(axis=1)).all()
 
 
 def test_more_seeds_stay_unsettled_than_panels_know_apart(monkeypatch):

@@ -1,13 +1,15 @@
 """k-means++ on rows of few features, while every candidate comes nearer to many of them: lanes = rows.
 
 A visit adds up what candidates leave of the potential, in float32: those of the next step, and those of the step after
-it after each of these, so that rows are read from memory half as often.  Of the seeds chosen since all was settled, a
+it after each of these, so that rows are read from memory half as often: a product of matrices of which the elements are
+``min`` for times.  Of the seeds chosen since all was settled, a
 row keeps the float32 distance to the nearest and which of them that is, or that float32 cannot tell.  Canonical
 distances are asked for when all is settled, once a row, rather than once for every seed that comes nearer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,149 +23,97 @@ from .fast_gains import VISIT, settle_pairs
 from .jit import kernel
 from .micro import PANEL
 from .pack import pack_strip, panel_size
+from .panel_distances import center_panel, in_turn, panel_bounds, panel_distances, panel_products, several
 from .simd import F32, F64, I32, I64, Loop, fetch_add, int_
 
 STRIP, AHEAD = 3, 5  # panels packed at a time, and those between one that is met and one that is fetched (measured)
+FEW_SEEDS = 3  # no more than that are settled by what they are away from every row (measured)
+TOGETHER = 8  # blocks, at most, that a lane takes at a time: at the end of each it fetches what another works on ...
+PARTS = 16  # ... and parts, at least, that every lane takes
 KNOWN, DOUBT = 0, 255  # which seed is nearest: one that is settled; or float32 cannot tell
 MOST_UNSETTLED = TABLE = 16  # seeds, which count from 1: a feature of theirs all fits into a vector of float32
 I8 = ir.IntType(8)
 
 
-def panel_distances(
-    b: Any, w: int, panel: Any, d: Any, centers: list[Any], fetched: tuple[Any, Any] | None = None
-) -> list[list[Any]]:
-    """Squared distances of a panel [d][PANEL * w] to some packed centers at once, which share the loads of its rows.
-
-    fetched: address to fetch from meanwhile, and its bytes per feature.
-    """
-    vtype = simd.vector(F32, w)
-    zero, nought, one = simd.const(vtype, 0.0), ir.Constant(I64, 0), ir.Constant(I64, 1)
-    with Loop(b, nought, d, one, [zero] * (PANEL * len(centers))) as features:
-        if fetched is not None:
-            simd.prefetch(b, b.add(fetched[0], b.mul(features.i, fetched[1])))
-        here = simd.at(b, panel, b.mul(features.i, ir.Constant(I64, PANEL * w)))
-        rows = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
-        acc = []
-        for i, center in enumerate(centers):
-            c = simd.splat(b, b.load(simd.at(b, center, features.i)), w)
-            for v, row in enumerate(rows):
-                difference = b.fsub(row, c)
-                acc.append(simd.fma(b, difference, difference, features.values[PANEL * i + v]))
-        features.next(acc)
-    return [features.results[PANEL * i : PANEL * (i + 1)] for i in range(len(centers))]
-
-
-def several(b: Any, w: int, count: Any, body: Any) -> None:
-    """body(numbers) for the centers 0, 1, ... count: as many at a time as registers hold panels for."""
-    start = ir.Constant(I64, 0)
-    for together in (4, 2, 1) if w == 16 else (2, 1):
-        stop = b.and_(count, ir.Constant(I64, -together))
-        with Loop(b, start, stop, ir.Constant(I64, together), []) as loop:
-            body([b.add(loop.i, ir.Constant(I64, e)) for e in range(together)])
-            loop.next([])
-        start = stop
-
-
-@kernel
-def panel_bounds(relative, a, floor):
-    """Above and least: where the true value is v, the fast one is at most ``above * v + least``, and vice versa.
-
-    The bound grows by 2.1 a sqrt(v), which is at most relative * v + (2.1 a)^2 / (4 relative).
-    """
-    return np.float32(1.0 + 3.0 * relative + 1e-6), np.float32(2.0 * a * a + floor + 1.2 * a * a / relative)
-
-
 @intrinsic
-def _add_panel_gains(
-    typingctx, width, panels, p0, d, centers, n_first, n_second, near, nearest, i0, whole, last_near, last_nearest,
-    number, above, least, weights, o0, mins, sums, ahead, step,
+def _panel_nearest(
+    typingctx, width, panels, p0, d, centers, n_fresh, n_first, n_second, near, nearest, i0, whole, last_near,
+    last_nearest, number, above, least, left, seconds, o0, pitch, ahead, step,
 ):  # fmt: skip
-    """What is left of the potential of the PANEL * w rows of the panel at p0, [d][PANEL * w], for two steps.
+    """What seeds and candidates are away from the PANEL * w rows of the panel at p0, [d][PANEL * w].
 
-    centers: [center][d] packed: two seeds that `near` does not know of, n_first candidates of the next step and
+    centers: [center][d] packed: n_fresh seeds that `near` does not know of, n_first candidates of the next step and
     n_second of the one after it; number: of the first seed; above, least: a fast distance above ``above * v + least``
-    is of a seed farther away than another one with the value v; weights (float32) at o0 IN; near (float32), nearest
-    (uint8) of the rows at i0, or last_near, last_nearest where the panel is not whole: fast distance to the nearest
-    seed, and which it is INOUT; mins: room for n_first * PANEL * w; sums [1 + n_first + n_first * n_second][w] float32
-    INOUT: the potential, what each candidate leaves of it, and what each of the second step leaves after each of the
-    first; ahead, step: address to fetch from meanwhile, and its bytes per feature.
+    is of a seed farther away than another one with the value v IN; near (float32), nearest (uint8) of the rows at i0,
+    or last_near, last_nearest where the panel is not whole: fast distance to the nearest seed, and which it is INOUT;
+    left [1 + n_first][pitch], at o0 of each: the distance to the nearest seed, and to the nearest with each candidate;
+    seconds [n_second][pitch]: to those of the second step OUT; ahead, step: address to fetch from meanwhile, and its
+    bytes per feature.
     """
 
     def codegen(context, b, signature, args):
         w = signature.args[0].count
         vtype, btype = simd.vector(F32, w), simd.vector(I8, w)
         t = signature.args
-        pp, pc, pn, po, pln, plo, pw, pm, ps = (
-            simd.data(context, b, t[i], args[i]) for i in (1, 4, 7, 8, 11, 12, 16, 18, 19)
-        )
-        d_, n_first, n_second = args[3], args[5], args[6]
-        number, above, least, ahead, step = *args[13:16], *args[20:22]
-        nought, one, size = int_(0), int_(1), int_(PANEL * w)
-        panel = simd.at(b, pp, args[2])
-        at_near = b.select(args[10], simd.at(b, pn, args[9]), pln)
-        at_nearest = b.select(args[10], simd.at(b, po, args[9]), plo)
-        at_weights = simd.at(b, pw, args[17])
+        pp, pc, pn, po, pln, plo, pl, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 8, 9, 12, 13, 17, 18))
+        d_, n_fresh, n_first, n_second = args[3], *args[5:8]
+        number, above, least, pitch, ahead, step = *args[14:17], *args[20:23]
+        nought, one = int_(0), int_(1)
+        panel, pl, ps = simd.at(b, pp, args[2]), simd.at(b, pl, args[19]), simd.at(b, ps, args[19])
+        at_near = b.select(args[11], simd.at(b, pn, args[10]), pln)
+        at_nearest = b.select(args[11], simd.at(b, po, args[10]), plo)
 
-        def distances(centers: list[Any], fetched: tuple[Any, Any] | None = None) -> list[list[Any]]:
+        third = b.udiv(step, int_(3))
+
+        def part_ahead(part: Any, asked: Any) -> tuple[Any, Any]:
+            """A third of what follows, so that fetching goes on all the time; or one line of it again and again."""
+            return b.add(ahead, b.mul(b.mul(d_, third), part)), b.select(asked, third, nought)
+
+        def distances(first: Any, numbers: list[Any], fetched: tuple[Any, Any]) -> list[list[Any]]:
+            centers = [simd.at(b, pc, b.mul(b.add(first, number), d_)) for number in numbers]
             return panel_distances(b, w, panel, d_, centers, fetched)
 
-        def part_ahead(part: int, first: Any) -> tuple[Any, Any]:
-            """A third of what follows, so that fetching goes on all the time; later centers ask for one line again."""
-            third = b.udiv(step, int_(3))
-            address = b.add(ahead, b.mul(b.mul(d_, third), int_(part)))
-            return address, b.select(b.icmp_signed("==", first, nought), third, nought)
-
-        def add(left: list[Any], number: Any) -> None:
-            place = simd.at(b, ps, b.mul(number, int_(w)))
-            total = simd.load(b, place, vtype)
-            for value, count in zip(left, counts, strict=True):
-                total = simd.fma(b, value, count, total)
-            simd.store(b, total, place)
-
-        def center_at(number: Any) -> Any:
-            return simd.at(b, pc, b.mul(number, d_))
+        def is_first(number: Any) -> Any:
+            return b.icmp_signed("==", number, nought)
 
         def limit(value: Any) -> Any:
             """Farther than this is a seed that is farther than one with this value."""
             return simd.fma(b, value, simd.splat(b, above, w), simd.splat(b, least, w))
 
-        counts = [simd.load(b, simd.at(b, at_weights, v * w), vtype) for v in range(PANEL)]
+        with b.if_then(b.icmp_signed(">", n_fresh, nought)):
+            start = [simd.load(b, simd.at(b, at_near, v * w), vtype) for v in range(PANEL)]
+            start += [simd.load(b, simd.at(b, at_nearest, v * w), btype, align=1) for v in range(PANEL)]
+            with Loop(b, nought, n_fresh, one, start) as fresh:
+                own = simd.splat(b, b.trunc(b.add(number, fresh.i), I8), w)
+                after = []
+                for v, s in enumerate(distances(nought, [fresh.i], part_ahead(nought, is_first(fresh.i)))[0]):
+                    here = fresh.values[v]
+                    nearer = b.fcmp_ordered(">", here, limit(s))
+                    farther = b.fcmp_ordered(">", s, limit(here))
+                    other = b.select(farther, fresh.values[PANEL + v], simd.const(btype, DOUBT))
+                    after.append((simd.minimum(b, s, here), b.select(nearer, own, other)))
+                fresh.next([part[0] for part in after] + [part[1] for part in after])
+            for v in range(PANEL):
+                simd.store(b, fresh.results[v], simd.at(b, at_near, v * w))
+                simd.store(b, fresh.results[PANEL + v], simd.at(b, at_nearest, v * w), align=1)
         present = [simd.load(b, simd.at(b, at_near, v * w), vtype) for v in range(PANEL)]
-        numbers = [simd.load(b, simd.at(b, at_nearest, v * w), btype, align=1) for v in range(PANEL)]
-        for seed, values in enumerate(distances([center_at(nought), center_at(one)], part_ahead(0, nought))):
-            own = simd.splat(b, b.trunc(b.add(number, int_(seed)), I8), w)
-            for v, s in enumerate(values):
-                here = present[v]
-                nearer = b.fcmp_ordered(">", here, limit(s))
-                farther = b.fcmp_unordered(">", s, limit(here))  # where there is no seed, too
-                other = b.select(farther, numbers[v], simd.const(btype, DOUBT))
-                numbers[v] = b.select(nearer, own, other)
-                present[v] = simd.minimum(b, s, here)
         for v in range(PANEL):
-            simd.store(b, present[v], simd.at(b, at_near, v * w))
-            simd.store(b, numbers[v], simd.at(b, at_nearest, v * w), align=1)
-        add(present, nought)
+            simd.store(b, present[v], simd.at(b, pl, v * w))
 
         def first_step(numbers: list[Any]) -> None:
-            centers = [center_at(b.add(number, int_(2))) for number in numbers]
-            for number, values in zip(numbers, distances(centers, part_ahead(1, numbers[0])), strict=True):
-                at_mins = simd.at(b, pm, b.mul(number, size))
-                nearer = [simd.minimum(b, s, present[v]) for v, s in enumerate(values)]
-                for v, value in enumerate(nearer):
-                    simd.store(b, value, simd.at(b, at_mins, v * w))
-                add(nearer, b.add(number, one))
+            asked = b.icmp_signed("<", numbers[0], int_(2 * len(numbers)))  # by the second, what no fresh seed asks for
+            fetched = part_ahead(b.zext(is_first(numbers[0]), I64), asked)
+            for number, values in zip(numbers, distances(n_fresh, numbers, fetched), strict=True):
+                place = simd.at(b, pl, b.mul(b.add(number, one), pitch))
+                for v, value in enumerate(values):
+                    simd.store(b, simd.minimum(b, value, present[v]), simd.at(b, place, v * w))
 
         def second_step(numbers: list[Any]) -> None:
-            centers = [center_at(b.add(b.add(number, n_first), int_(2))) for number in numbers]
-            found = distances(centers, part_ahead(2, numbers[0]))
-            with Loop(b, nought, n_first, one, []) as first:
-                at_mins = simd.at(b, pm, b.mul(first.i, size))
-                mins = [simd.load(b, simd.at(b, at_mins, v * w), vtype) for v in range(PANEL)]
-                row = b.add(b.add(n_first, one), b.mul(first.i, n_second))
-                for number, values in zip(numbers, found, strict=True):
-                    nearer = [simd.minimum(b, s, m) for m, s in zip(mins, values, strict=True)]
-                    add(nearer, b.add(row, number))
-                first.next([])
+            fetched = part_ahead(int_(2), is_first(numbers[0]))
+            for number, values in zip(numbers, distances(b.add(n_fresh, n_first), numbers, fetched), strict=True):
+                place = simd.at(b, ps, b.mul(number, pitch))
+                for v, value in enumerate(values):
+                    simd.store(b, value, simd.at(b, place, v * w))
 
         several(b, w, n_first, first_step)
         several(b, w, n_second, second_step)
@@ -171,9 +121,113 @@ def _add_panel_gains(
 
     i8, f4 = types.int64, types.float32
     return types.void(
-        width, panels, i8, i8, centers, i8, i8, near, nearest, i8, types.boolean, last_near, last_nearest, i8, f4, f4,
-        weights, i8, mins, sums, i8, i8
+        width, panels, i8, i8, centers, i8, i8, i8, near, nearest, i8, types.boolean, last_near, last_nearest, i8, f4,
+        f4, left, seconds, i8, i8, i8, i8
     ), codegen  # fmt: skip
+
+
+@intrinsic
+def _panel_products(
+    typingctx, width, panels, p0, d, origin, products, n_first, n_second, centered, left, seconds, o0, pitch, ahead,
+    step,
+):  # fmt: skip
+    """What _panel_nearest says of candidates, by products, where that was asked for no candidates.
+
+    origin (d,) float32: subtracted from rows; products: of candidates, [center][d + 1], see panel_products, and their
+    squared norms less the origin behind; centered [d][PANEL * w]: scratch; left [1 + n_first][pitch]: the distance to
+    the nearest seed IN, and to the nearest with each candidate OUT.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        t = signature.args
+        pp, po, pc, py, pl, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 5, 8, 9, 10))
+        d_, n_first, n_second, pitch, ahead = args[3], *args[6:8], *args[12:14]
+        nought, one, third = int_(0), int_(1), b.udiv(args[14], int_(3))
+        panel, pl, ps = simd.at(b, pp, args[2]), simd.at(b, pl, args[11]), simd.at(b, ps, args[11])
+
+        def part_ahead(part: int, asked: Any) -> tuple[Any, Any]:
+            return b.add(ahead, b.mul(b.mul(d_, third), int_(part))), b.select(asked, third, nought)
+
+        norms = center_panel(b, w, panel, py, po, d_, (ahead, third))
+        present = [simd.load(b, simd.at(b, pl, v * w), vtype) for v in range(PANEL)]
+
+        def distances(first: Any, numbers: list[Any], part: int) -> list[list[Any]]:
+            centers = [simd.at(b, pc, b.mul(b.add(first, number), b.add(d_, one))) for number in numbers]
+            squares = [simd.splat(b, b.load(simd.at(b, center, d_)), w) for center in centers]
+            fetched = part_ahead(part, b.icmp_signed("==", numbers[0], nought))
+            begin = [[b.fadd(norm, square) for norm in norms] for square in squares]
+            return panel_products(b, w, py, begin, d_, centers, fetched)
+
+        def first_step(numbers: list[Any]) -> None:
+            for number, values in zip(numbers, distances(nought, numbers, 1), strict=True):
+                place = simd.at(b, pl, b.mul(b.add(number, one), pitch))
+                for v, value in enumerate(values):
+                    simd.store(b, simd.minimum(b, value, present[v]), simd.at(b, place, v * w))
+
+        def second_step(numbers: list[Any]) -> None:
+            for number, values in zip(numbers, distances(n_first, numbers, 2), strict=True):
+                place = simd.at(b, ps, b.mul(number, pitch))
+                for v, value in enumerate(values):
+                    simd.store(b, value, simd.at(b, place, v * w))
+
+        several(b, w, n_first, first_step)
+        several(b, w, n_second, second_step)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(
+        width, panels, i8, i8, origin, products, i8, i8, centered, left, seconds, i8, i8, i8, i8
+    ), codegen  # fmt: skip
+
+
+@intrinsic
+def _add_lefts(typingctx, width, left, seconds, n_left, n_second, count, pitch, sums):
+    """Add up `count` rows of distances: those of left, and the smaller of those of left but the first and of seconds.
+
+    left [n_left][pitch], seconds [n_second][pitch] IN; sums [n_left + (n_left - 1) * n_second][w] float32 INOUT, by
+    row number mod w.  As in a product of matrices, sums of several pairs are held in registers meanwhile.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype = simd.vector(F32, w)
+        t = signature.args
+        pl, po, ps = (simd.data(context, b, t[i], args[i]) for i in (1, 2, 7))
+        n_left, n_second, count, pitch = args[3:7]
+        nought, one = int_(0), int_(1)
+
+        def run(rows: list[Any], columns: list[Any], places: list[Any], value: Callable[..., list[Any]]) -> None:
+            """Add the values of all pairs of rows and columns, each at its place."""
+            at = [simd.at(b, ps, b.mul(place, int_(w))) for place in places]
+            with Loop(b, nought, count, int_(w), [simd.load(b, place, vtype) for place in at]) as loop:
+                x, y = ([simd.load(b, simd.at(b, p, loop.i), vtype) for p in part] for part in (rows, columns))
+                loop.next([b.fadd(total, v) for total, v in zip(loop.values, value(x, y), strict=True)])
+            for place, total in zip(at, loop.results, strict=True):
+                simd.store(b, total, place)
+
+        def row(base: Any, number: Any) -> Any:
+            return simd.at(b, base, b.mul(number, pitch))
+
+        def alone(rows: list[Any]) -> None:
+            run([row(pl, number) for number in rows], [], rows, lambda x, y: x)
+
+        def pairs(rows: list[Any]) -> None:
+            def columns(numbers: list[Any]) -> None:
+                places = [b.add(b.add(n_left, b.mul(r, n_second)), c) for r in rows for c in numbers]
+                firsts = [row(pl, b.add(r, one)) for r in rows]
+                others = [row(po, c) for c in numbers]
+                run(firsts, others, places, lambda x, y: [simd.minimum(b, c, r) for r in x for c in y])
+
+            in_turn(b, (2, 1), n_second, columns)
+
+        in_turn(b, (4, 2, 1), n_left, alone)
+        in_turn(b, (4, 2, 1), b.sub(n_left, one), pairs)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(width, left, seconds, i8, i8, i8, i8, sums), codegen
 
 
 def _look_up(b: Any, w: int, table: Any, index: Any) -> Any:
@@ -200,7 +254,7 @@ def _settle_panel(
     """Settle the PANEL * w rows of the panel at p0, [d][PANEL * w], which are the rows times the scale, no more.
 
     table [d][TABLE] float32: unsettled seeds packed alike, the first of which has the label; square0, square1: the
-    scale, twice IN; nearest (uint8) of the rows at i0: as _add_panel_gains leaves it, and KNOWN then or still in DOUBT,
+    scale, twice IN; nearest (uint8) of the rows at i0: as _panel_nearest leaves it, and KNOWN then or still in DOUBT,
     nearest_sq (float64), labels (int32) INOUT.  Returns whether any is in doubt: not 0.
     """
 
@@ -242,90 +296,181 @@ def _settle_panel(
     return i8(width, panels, i8, i8, table, nearest, nearest_sq, labels, i8, f8, f8, i8), codegen
 
 
+@intrinsic
+def _settle_few(
+    typingctx, width, panels, p0, d, table, m, near, nearest, nearest_sq, labels, i0, square0, square1, label, ahead,
+    step,
+):  # fmt: skip
+    """As _settle_panel, for all m unsettled seeds, whatever is in `near` and `nearest`: these are OUT.
+
+    ahead, step: address to fetch from meanwhile, and its bytes per feature.
+    """
+
+    def codegen(context, b, signature, args):
+        w = signature.args[0].count
+        vtype, wide, itype, btype = (simd.vector(element, w) for element in (F32, F64, I32, I8))
+        t = signature.args
+        pp, ps, pf, po, pn, pl = (simd.data(context, b, t[i], args[i]) for i in (1, 4, 6, 7, 8, 9))
+        d_, m, panel = args[3], args[5], simd.at(b, pp, args[2])
+        pf, po, pn, pl = (simd.at(b, pointer, args[10]) for pointer in (pf, po, pn, pl))
+        square0, square1 = (simd.splat(b, args[i], w) for i in (11, 12))
+        back = simd.splat(b, b.fdiv(ir.Constant(F64, 1.0), args[11]), w)
+        nought, one, nobody = int_(0), int_(1), simd.const(itype, -1)
+        before = [simd.load(b, simd.at(b, pn, v * w), wide) for v in range(PANEL)]
+        # times the squared scale, which rounds nothing
+        start = [b.fmul(b.fmul(x, square0), square1) for x in before] + [nobody] * PANEL
+        with Loop(b, nought, m, one, start) as seeds:
+            seed = simd.at(b, ps, seeds.i)
+            fetched = b.select(b.icmp_signed("==", seeds.i, nought), args[15], nought)
+            with Loop(b, nought, d_, one, [simd.const(wide, 0.0)] * PANEL) as features:
+                simd.prefetch(b, b.add(args[14], b.mul(features.i, fetched)))
+                here = simd.at(b, panel, b.mul(features.i, int_(PANEL * w)))
+                c = simd.splat(b, b.fpext(b.load(simd.at(b, seed, b.mul(features.i, int_(TABLE)))), F64), w)
+                sums = []
+                for v, total in enumerate(features.values):
+                    difference = b.fsub(b.fpext(simd.load(b, simd.at(b, here, v * w), vtype), wide), c)
+                    sums.append(b.fadd(total, b.fmul(difference, difference)))
+                features.next(sums)
+            number = simd.splat(b, b.trunc(seeds.i, I32), w)
+            nearer = [b.fcmp_ordered("<", x, y) for x, y in zip(features.results, seeds.values[:PANEL], strict=True)]
+            best = [b.select(*three) for three in zip(nearer, features.results, seeds.values[:PANEL], strict=True)]
+            seeds.next(best + [b.select(x, number, y) for x, y in zip(nearer, seeds.values[PANEL:], strict=True)])
+        first = simd.splat(b, b.trunc(args[13], I32), w)
+        for v in range(PANEL):
+            value, number, place = seeds.results[v], seeds.results[PANEL + v], simd.at(b, pl, v * w)
+            moved = b.icmp_signed(">=", number, simd.const(itype, 0))
+            simd.store(b, b.fptrunc(value, vtype), simd.at(b, pf, v * w))
+            simd.store(b, simd.const(btype, KNOWN), simd.at(b, po, v * w), align=1)
+            value = b.select(moved, b.fmul(b.fmul(value, back), back), before[v])
+            simd.store(b, value, simd.at(b, pn, v * w))
+            simd.store(b, b.select(moved, b.add(number, first), simd.load(b, place, itype)), place)
+        return context.get_dummy_value()
+
+    i8, f8 = types.int64, types.float64
+    return types.void(
+        width, panels, i8, i8, table, i8, near, nearest, nearest_sq, labels, i8, f8, f8, i8, i8, i8
+    ), codegen  # fmt: skip
+
+
+@kernel
+def _weigh(values, pitch, weights, w0, count):
+    """Multiply each row of `values` [rows][pitch] with `count` weights from w0 on."""
+    for start in range(0, values.shape[0], pitch):
+        for e in range(np.uint64(count)):
+            values[np.uint64(start) + e] *= weights[np.uint64(w0) + e]
+
+
 @kernel(allocates=True)
 def panel_gains_lane(
-    width, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table, label,
-    pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_first, n_second, ahead, step, sums,
+    width, n_lanes, exact, settling, X, weights, counter, near, nearest, number, nearest_sq, labels, seeds, table,
+    label, pack_scale, shift, square0, square1, relative, a, floor, weight_unit, centers, n_fresh, n_first, n_second,
+    origin, products, ahead, step, sums,
 ):  # fmt: skip
     """Take the seeds chosen last into account, and estimate what candidates of two steps leave of the potential.
 
-    X (n, d) any dtype, weights (n,) int64 or (0,); exact: whether packing rounds nothing, nor do distances of packed
-    rows in float64 what those of the rows do not; settling: whether all unsettled seeds are settled; number: of the
-    first of those chosen last, among them; seeds (m, d) float64: them all, table [d][TABLE] float32: packed, label:
-    number of the first; pack_scale, shift, square0, square1: how rows are packed, and the scale twice; relative, a,
-    floor: bounds of the fast squared distance: relative, of the root, absolute; weight_unit: a power of two to scale
-    weights by; centers [2 + n_first + n_second][d] packed: seeds chosen last (NaN where there is none), candidates of
-    the next step, candidates of the step after it; ahead, step: address of X and bytes of a panel's rows per feature
-    to prefetch, or 0 IN;
-    counter (1,) int64, near (n,) float32, nearest (n,) uint8: fast distance to the nearest seed, and which of the
-    unsettled ones that is, nearest_sq (n,) float64, labels (n,) int32: of the settled ones,
-    sums (1 + n_first + n_first * n_second,) float64: the potential, what each candidate leaves, and what each of the
-    second step leaves after each of the first INOUT.
+    n_lanes: how many share the rows; X (n, d) any dtype, weights (n,) int64 or (0,); exact: whether packing rounds
+    nothing, nor do distances of packed rows in float64 what those of the rows do not; settling: whether all unsettled
+    seeds are settled; number: of the first of those chosen last, among them; seeds (m, d) float64: them all, table
+    [d][TABLE] float32: packed, label: number of the first; pack_scale, shift, square0, square1: how rows are packed,
+    and the scale twice; relative, a, floor: bounds of the fast squared distance: relative, of the root, absolute;
+    weight_unit: a power of two to scale weights by; centers [n_fresh + n_first + n_second][d] packed: seeds chosen
+    last, candidates of the next step, candidates of the step after it; origin (d,), products [n_first + n_second]
+    [d + 1] float32: see _panel_products, or none; ahead, step: address of X and bytes of a panel's rows per feature to
+    prefetch, or 0 IN; counter (1,) int64, near (n,) float32, nearest (n,) uint8: fast distance to the nearest seed, and
+    which of the unsettled ones that is, nearest_sq (n,) float64, labels (n,) int32: of the settled ones, sums
+    (1 + n_first + n_first * n_second,) float64: the potential, what each candidate leaves, and what each of the second
+    step leaves after each of the first INOUT.
     """
     n, d = X.shape
     w = len(width)
     points = PANEL * w
     size = panel_size(w, d)
     block = VISIT // points * points
+    stretch = max(1, min(TOGETHER, n // (PARTS * n_lanes * block))) * block
     rows = np.zeros(STRIP * points * d + 4, np.float32)
     panels = np.empty(STRIP * size, np.float32)
     weighted = weights.shape[0] > 0
+    few = settling and exact and seeds.shape[0] <= FEW_SEEDS
     counts = np.ones(block, np.float32)
     n_sums, m = sums.shape[0], seeds.shape[0]
     some, totals = np.empty(n_sums * w, np.float32), np.zeros(n_sums * w)
-    mins = np.empty(n_first * points, np.float32)
+    pitch = STRIP * points
+    left, seconds = np.empty((1 + n_first) * pitch, np.float32), np.empty(n_second * pitch, np.float32)
+    by_products = products.shape[0] > 0
+    centered = np.empty(size if by_products else 0, np.float32)
+    n_met = (0, 0) if by_products else (n_first, n_second)
     last_near, last_nearest = np.zeros(points, np.float32), np.zeros(points, np.uint8)
     pair_rows, slots = np.empty((m + 1) * points, np.int64), np.empty((m + 1) * points, np.int64)
     terms, values = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     above, least = panel_bounds(relative, a, floor)
     above, least = np.float32(above * above * 1.000001), np.float32((above + 1.0) * least * 1.000001)
     while True:
-        lo = fetch_add(counter, block)
-        if lo >= n:
+        start = fetch_add(counter, stretch)
+        if start >= n:
             break
-        hi = min(lo + block, n)
-        first = np.uint64(lo)
-        if weighted:
-            for r in range(np.uint64(hi - lo)):
-                counts[r] = np.float32(np.float64(weights[first + r]) * weight_unit)
-        some[:] = np.float32(0.0)
-        for i in range(lo, hi, STRIP * points):
-            last = min(i + STRIP * points, hi)
-            pack_strip(width, X, i, last, pack_scale, shift, rows, panels)
-            for t in range((last - i + points - 1) // points):
-                at = i + t * points
-                following = ahead + (at + AHEAD * points) * X.strides[0]
-                whole = at + points <= n
-                if not whole:
-                    for r in range(n - at):
-                        last_near[r], last_nearest[r] = near[at + r], nearest[at + r]
-                _add_panel_gains(
-                    width, panels, t * size, d, centers, n_first, n_second, near, nearest, at, whole, last_near,
-                    last_nearest, number, above, least, counts, at - lo, mins, some, following, step,
-                )  # fmt: skip
-                if not whole:
-                    for r in range(n - at):
-                        near[at + r], nearest[at + r] = last_near[r], last_nearest[r]
-                if not settling:
-                    continue
-                found, left = 0, 1
-                if exact and whole:
-                    left = _settle_panel(
-                        width, panels, t * size, d, table, nearest, nearest_sq, labels, at, square0, square1, label
+        for lo in range(start, min(start + stretch, n), block):
+            hi = min(lo + block, n)
+            first = np.uint64(lo)
+            if weighted:
+                for r in range(np.uint64(hi - lo)):
+                    counts[r] = np.float32(np.float64(weights[first + r]) * weight_unit)
+            some[:] = np.float32(0.0)
+            for i in range(lo, hi, STRIP * points):
+                last = min(i + STRIP * points, hi)
+                pack_strip(width, X, i, last, pack_scale, shift, rows, panels)
+                for t in range((last - i + points - 1) // points):
+                    at = i + t * points
+                    following = ahead + (at + AHEAD * points) * X.strides[0]
+                    whole = at + points <= n
+                    if few and whole:
+                        _settle_few(
+                            width, panels, t * size, d, table, m, near, nearest, nearest_sq, labels, at, square0,
+                            square1, label, following, step,
+                        )  # fmt: skip
+                        continue
+                    if not whole:
+                        for r in range(n - at):
+                            last_near[r], last_nearest[r] = near[at + r], nearest[at + r]
+                    _panel_nearest(
+                        width, panels, t * size, d, centers, n_fresh, n_met[0], n_met[1], near, nearest, at, whole,
+                        last_near, last_nearest, number, above, least, left, seconds, t * points, pitch, following,
+                        step,
                     )  # fmt: skip
-                for row in range(at, min(at + points, n) if left != 0 else at):
-                    if nearest[row] == DOUBT:
-                        for q in range(m):
-                            pair_rows[found], slots[found] = row, q
+                    if by_products:
+                        _panel_products(
+                            width, panels, t * size, d, origin, products, n_first, n_second, centered, left, seconds,
+                            t * points, pitch, following, step,
+                        )  # fmt: skip
+                    if not whole:
+                        for r in range(n - at):
+                            near[at + r], nearest[at + r] = last_near[r], last_nearest[r]
+                    if not settling:
+                        continue
+                    found, doubts = 0, 1
+                    if exact and whole:
+                        doubts = _settle_panel(
+                            width, panels, t * size, d, table, nearest, nearest_sq, labels, at, square0, square1, label
+                        )  # fmt: skip
+                    for row in range(at, min(at + points, n) if doubts != 0 else at):
+                        if nearest[row] == DOUBT:
+                            for q in range(m):
+                                pair_rows[found], slots[found] = row, q
+                                found += 1
+                        elif nearest[row] != KNOWN:
+                            pair_rows[found], slots[found] = row, np.int64(nearest[row]) - 1
                             found += 1
-                    elif nearest[row] != KNOWN:
-                        pair_rows[found], slots[found] = row, np.int64(nearest[row]) - 1
-                        found += 1
-                    nearest[row] = KNOWN
-                if found > 0:
-                    settle_pairs(X, pair_rows, slots, found, nearest_sq, labels, seeds, label, terms, values)
-        for e in range(np.uint64(n_sums * w)):
-            totals[e] += np.float64(some[e])
+                        nearest[row] = KNOWN
+                    if found > 0:
+                        settle_pairs(X, pair_rows, slots, found, nearest_sq, labels, seeds, label, terms, values)
+                if settling:
+                    continue
+                present = (last - i + points - 1) // points * points
+                if weighted:
+                    _weigh(left, pitch, counts, i - lo, present)
+                    _weigh(seconds, pitch, counts, i - lo, present)
+                _add_lefts(width, left, seconds, 1 + n_first, n_second, present, pitch, some)
+            for e in range(np.uint64(n_sums * w)):
+                totals[e] += np.float64(some[e])
     for c in range(n_sums):
         for l in range(w):
             sums[c] += totals[c * w + l]

@@ -160,7 +160,7 @@ def store(b: Any, value: Any, pointer: Any, align: int = 4) -> None:
 
 
 def opaque(b: Any, pointer: Any) -> Any:
-    """The same pointer, of which LLVM knows nothing: what is loaded through it is loaded there, and not kept."""
+    """The same pointer, or number, of which LLVM knows nothing: what is loaded through it is loaded there, not kept."""
     kind = ir.FunctionType(pointer.type, [pointer.type])
     return b.asm(kind, "", "=r,0", [pointer], False)
 
@@ -206,6 +206,13 @@ def maximum(b: Any, x: Any, y: Any) -> Any:
 
 def minimum(b: Any, x: Any, y: Any) -> Any:
     return b.select(b.fcmp_ordered("<", x, y), x, y)
+
+
+def signs(b: Any, x: Any) -> Any:
+    """Which lanes are negative: a bit for each, int64."""
+    w = x.type.count
+    negative = b.icmp_signed("<", b.bitcast(x, vector(I32, w)), const(vector(I32, w), 0))
+    return opaque(b, b.zext(b.bitcast(negative, ir.IntType(w)), I64))  # LLVM would join several, in a roundabout way
 
 
 def append(b: Any, place: Any, first: Any, chosen: Any) -> Any:
