@@ -1,10 +1,10 @@
 """k-means++ on rows of few features, while every candidate comes nearer to many of them: lanes = rows.
 
 A visit adds up what candidates leave of the potential, in float32: those of the next step, and those of the step after
-it after each of these, so that rows are read from memory half as often: a product of matrices of which the elements are
-``min`` for times.  Of the seeds chosen since all was settled, a
-row keeps the float32 distance to the nearest and which of them that is, or that float32 cannot tell.  Canonical
-distances are asked for when all is settled, once a row, rather than once for every seed that comes nearer.
+it after each of these, so that rows are read from memory half as often: a product of matrices, with the smaller of two
+distances in the place of a product.  Of the seeds chosen since all was settled, a row keeps the float32 distance to the
+nearest and which of them that is, or that float32 cannot tell.  Canonical distances are asked for when all is settled,
+once a row, rather than once for every seed that comes nearer.
 """
 
 from __future__ import annotations
@@ -33,6 +33,31 @@ PARTS = 16  # ... and parts, at least, that every lane takes
 KNOWN, DOUBT = 0, 255  # which seed is nearest: one that is settled; or float32 cannot tell
 MOST_UNSETTLED = TABLE = 16  # seeds, which count from 1: a feature of theirs all fits into a vector of float32
 I8 = ir.IntType(8)
+
+
+def _meet_candidates(
+    b: Any, w: int, n_first: Any, n_second: Any, present: list[Any], left: Any, seconds: Any, pitch: Any,
+    distances: Callable[..., list[list[Any]]],
+) -> None:  # fmt: skip
+    """Fill left [1 + n_first][pitch] but its first row, and seconds [n_second][pitch]: see _panel_nearest.
+
+    present: distances of the panel's rows to the nearest seed; distances(first, numbers, step): to candidates.
+    """
+
+    def first_step(numbers: list[Any]) -> None:
+        for number, values in zip(numbers, distances(int_(0), numbers, 1), strict=True):
+            place = simd.at(b, left, b.mul(b.add(number, int_(1)), pitch))
+            for v, value in enumerate(values):
+                simd.store(b, simd.minimum(b, value, present[v]), simd.at(b, place, v * w))
+
+    def second_step(numbers: list[Any]) -> None:
+        for number, values in zip(numbers, distances(n_first, numbers, 2), strict=True):
+            place = simd.at(b, seconds, b.mul(number, pitch))
+            for v, value in enumerate(values):
+                simd.store(b, value, simd.at(b, place, v * w))
+
+    several(b, w, n_first, first_step)
+    several(b, w, n_second, second_step)
 
 
 @intrinsic
@@ -69,12 +94,12 @@ def _panel_nearest(
             """A third of what follows, so that fetching goes on all the time; or one line of it again and again."""
             return b.add(ahead, b.mul(b.mul(d_, third), part)), b.select(asked, third, nought)
 
-        def distances(first: Any, numbers: list[Any], fetched: tuple[Any, Any]) -> list[list[Any]]:
-            centers = [simd.at(b, pc, b.mul(b.add(first, number), d_)) for number in numbers]
-            return panel_distances(b, w, panel, d_, centers, fetched)
-
         def is_first(number: Any) -> Any:
             return b.icmp_signed("==", number, nought)
+
+        def distances(numbers: list[Any], fetched: tuple[Any, Any]) -> list[list[Any]]:
+            centers = [simd.at(b, pc, b.mul(number, d_)) for number in numbers]
+            return panel_distances(b, w, panel, d_, centers, fetched)
 
         def limit(value: Any) -> Any:
             """Farther than this is a seed that is farther than one with this value."""
@@ -86,7 +111,7 @@ def _panel_nearest(
             with Loop(b, nought, n_fresh, one, start) as fresh:
                 own = simd.splat(b, b.trunc(b.add(number, fresh.i), I8), w)
                 after = []
-                for v, s in enumerate(distances(nought, [fresh.i], part_ahead(nought, is_first(fresh.i)))[0]):
+                for v, s in enumerate(distances([fresh.i], part_ahead(nought, is_first(fresh.i)))[0]):
                     here = fresh.values[v]
                     nearer = b.fcmp_ordered(">", here, limit(s))
                     farther = b.fcmp_ordered(">", s, limit(here))
@@ -100,23 +125,14 @@ def _panel_nearest(
         for v in range(PANEL):
             simd.store(b, present[v], simd.at(b, pl, v * w))
 
-        def first_step(numbers: list[Any]) -> None:
-            asked = b.icmp_signed("<", numbers[0], int_(2 * len(numbers)))  # by the second, what no fresh seed asks for
-            fetched = part_ahead(b.zext(is_first(numbers[0]), I64), asked)
-            for number, values in zip(numbers, distances(n_fresh, numbers, fetched), strict=True):
-                place = simd.at(b, pl, b.mul(b.add(number, one), pitch))
-                for v, value in enumerate(values):
-                    simd.store(b, simd.minimum(b, value, present[v]), simd.at(b, place, v * w))
+        def to_candidates(first: Any, numbers: list[Any], part: int) -> list[list[Any]]:
+            asked, place = is_first(numbers[0]), int_(part)
+            if part == 1:  # the second of them ask for what no fresh seed asks for
+                place = b.zext(asked, I64)
+                asked = b.icmp_signed("<", numbers[0], int_(2 * len(numbers)))
+            return distances([b.add(b.add(n_fresh, first), number) for number in numbers], part_ahead(place, asked))
 
-        def second_step(numbers: list[Any]) -> None:
-            fetched = part_ahead(int_(2), is_first(numbers[0]))
-            for number, values in zip(numbers, distances(b.add(n_fresh, n_first), numbers, fetched), strict=True):
-                place = simd.at(b, ps, b.mul(number, pitch))
-                for v, value in enumerate(values):
-                    simd.store(b, value, simd.at(b, place, v * w))
-
-        several(b, w, n_first, first_step)
-        several(b, w, n_second, second_step)
+        _meet_candidates(b, w, n_first, n_second, present, pl, ps, pitch, to_candidates)
         return context.get_dummy_value()
 
     i8, f4 = types.int64, types.float32
@@ -147,33 +163,18 @@ def _panel_products(
         nought, one, third = int_(0), int_(1), b.udiv(args[14], int_(3))
         panel, pl, ps = simd.at(b, pp, args[2]), simd.at(b, pl, args[11]), simd.at(b, ps, args[11])
 
-        def part_ahead(part: int, asked: Any) -> tuple[Any, Any]:
-            return b.add(ahead, b.mul(b.mul(d_, third), int_(part))), b.select(asked, third, nought)
-
         norms = center_panel(b, w, panel, py, po, d_, (ahead, third))
         present = [simd.load(b, simd.at(b, pl, v * w), vtype) for v in range(PANEL)]
 
-        def distances(first: Any, numbers: list[Any], part: int) -> list[list[Any]]:
+        def to_candidates(first: Any, numbers: list[Any], part: int) -> list[list[Any]]:
             centers = [simd.at(b, pc, b.mul(b.add(first, number), b.add(d_, one))) for number in numbers]
             squares = [simd.splat(b, b.load(simd.at(b, center, d_)), w) for center in centers]
-            fetched = part_ahead(part, b.icmp_signed("==", numbers[0], nought))
             begin = [[b.fadd(norm, square) for norm in norms] for square in squares]
+            step = b.select(b.icmp_signed("==", numbers[0], nought), third, nought)
+            fetched = b.add(ahead, b.mul(b.mul(d_, third), int_(part))), step
             return panel_products(b, w, py, begin, d_, centers, fetched)
 
-        def first_step(numbers: list[Any]) -> None:
-            for number, values in zip(numbers, distances(nought, numbers, 1), strict=True):
-                place = simd.at(b, pl, b.mul(b.add(number, one), pitch))
-                for v, value in enumerate(values):
-                    simd.store(b, simd.minimum(b, value, present[v]), simd.at(b, place, v * w))
-
-        def second_step(numbers: list[Any]) -> None:
-            for number, values in zip(numbers, distances(n_first, numbers, 2), strict=True):
-                place = simd.at(b, ps, b.mul(number, pitch))
-                for v, value in enumerate(values):
-                    simd.store(b, value, simd.at(b, place, v * w))
-
-        several(b, w, n_first, first_step)
-        several(b, w, n_second, second_step)
+        _meet_candidates(b, w, n_first, n_second, present, pl, ps, pitch, to_candidates)
         return context.get_dummy_value()
 
     i8 = types.int64
