@@ -12,7 +12,7 @@ from .kernels import panel_gains as kernels
 from .kernels import simd
 from .passes import ahead
 
-PRODUCT_FEATURES = 5  # features below which products of rows and candidates save nothing (measured)
+PRODUCT_FEATURES = 5  # features below which products of rows and candidates save little
 PRODUCT_SHARE = 5e-5  # of the potential, at most, is lost by them
 FRESH = 2  # seeds that a visit takes into account, at most
 

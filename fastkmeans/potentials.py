@@ -40,7 +40,7 @@ class Frozen:
         from now on.
         """
         data = self.data
-        n_lanes = data.lanes(50.0 * data.n, data.n)
+        n_lanes = data.lanes(50.0 * data.n, data.n)  # a row takes as long as so many multiply-adds: memory is slow
         tops = np.zeros((n_lanes, 1))
         threads.share(n_lanes, draws.largest_lane, (nearest_sq, new_counter()), (tops,))
         largest = float(tops.max())

@@ -103,7 +103,7 @@ def _block_sums(b: Any, values: list[Any]) -> Any:
 def _measure(typingctx, width, kind, y, y0, padded, measures):
     """What the step of a packed row follows from: y (padded,) float32 at y0, padded a multiple of 16, zero beyond d IN.
 
-    measures (MEASURES,) float32 INOUT: the largest magnitude, square of a norm and sum of one sign in a block, of this
+    measures (3,) float32 INOUT: the largest magnitude, square of a norm and sum of one sign in a block, of this
     row or of one before; returns the square of the norm, up to float32 rounding.
     """
 

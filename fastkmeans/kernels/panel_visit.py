@@ -40,10 +40,9 @@ def _panel_within(
 ):  # fmt: skip
     """Which rows of the panel at p0 each center may be nearer to: masks (n_centers,) int64 OUT, a bit for each row.
 
-    centers: [center][d], or by_products [center][d + 1] as panel_gains.panel_products has them, and behind them what is
-    left of their squared norms where all that can be lost is lost; keeps: the factor by which that is less, for rows;
-    last_sq: the canonical distances of a panel that is not whole.  The rest as in panel_gains._panel_nearest and
-    _panel_products.
+    centers: [center][d], or by_products [center][d + 1] as panel_products has them, and behind them what is left of
+    their squared norms where all that can be lost is lost; keeps: the factor by which that is less, for rows; last_sq:
+    the canonical distances of a panel that is not whole.  The rest as in panel_gains._panel_nearest, _panel_products.
     """
 
     def codegen(context, b, signature, args):
