@@ -14,6 +14,7 @@ many threads, has no influence on what is chosen: `tests/oracle.py` does it one 
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -337,7 +338,7 @@ class Seeding:
         else:
             self.table = DistanceTable(data, packing, self.width, self.n_lanes, candidates, self.nearest_sq)
         self.rows_read += data.n if self.table.reads_rows else 0
-        weight_unit = self._weight_unit()
+        weight_unit = self.weight_unit
         while self.state[draws.CHOSEN] < self.k and self.state[draws.MISSED] < draws.MISSES:
             before = self.state.copy()
             if self._collect() < self.L:
@@ -451,7 +452,7 @@ class Seeding:
         self.rows_read += data.n
         L = len(candidates)
         n_groups = -(-(L + 1) // w)
-        weight_unit = self._weight_unit()
+        weight_unit = self.weight_unit
         packing = self.visits.packing
         gains = np.zeros((self.n_lanes, n_groups * w))
         first = n - max(1, self.unsettled)
@@ -475,7 +476,7 @@ class Seeding:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """`_estimate` of rows of few features, which settles nothing unless there are no candidates."""
         n, L = int(self.state[draws.CHOSEN]), len(candidates) - n_second
-        weight_unit = self._weight_unit()
+        weight_unit = self.weight_unit
         settling = len(candidates) == 0
         if not settling and panels.is_full(self.unsettled):
             self.settle()
@@ -491,7 +492,8 @@ class Seeding:
         errors = self._gain_errors(panels.packing, summed, weight_unit, fast_gains.VISIT // self.width)
         return totals, errors + 2.0 * panels.lost
 
-    def _weight_unit(self) -> float:
+    @functools.cached_property
+    def weight_unit(self) -> float:
         """A power of two that brings weights below one."""
         return math.ldexp(1.0, -int(self.data.weights.max()).bit_length()) if self.data.weighted else 1.0
 
@@ -505,7 +507,7 @@ class Seeding:
     def _potential(self, packing: Packing) -> tuple[float, float]:
         """A bound of the sum of packed distances, for it has only fallen since it was frozen; and its unit."""
         unit = math.ldexp(1.0, self.frozen.exponent + 2 * (math.frexp(packing.frame.scale)[1] - 1))
-        return self.frozen.total * self._weight_unit() * unit * 1.01, unit
+        return self.frozen.total * self.weight_unit * unit * 1.01, unit
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
     def _evaluate(self) -> bool:

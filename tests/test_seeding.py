@@ -258,7 +258,7 @@ def seeded(X, weights, seeds, width):
     if found.panels is not None:
         scale, W = found.panels.packing.frame.scale, oracle.weight_grid(weights, len(X)).values
         away = oracle.canonical(X, X[seeds[:1]])[:, 0] * scale * scale
-        found.panels.spread = 1.01 * float((W.astype(float) * away).sum()) * found._weight_unit()
+        found.panels.spread = 1.01 * float((W.astype(float) * away).sum()) * found.weight_unit
     return found
 
 
@@ -481,7 +481,7 @@ def test_fast_gains_are_within_their_bounds(cloud, count):
     halvings = 0 if weights is None else int(max(W)).bit_length()
     unit = float(np.ldexp(1.0, g - halvings)) * found.visits.frame(X.dtype == np.float32).scale ** 2
     assert (np.abs(gains - np.array(exact, float) * unit) <= errors).all()
-    packing, weight_unit = found.visits.packing, found._weight_unit()
+    packing, weight_unit = found.visits.packing, found.weight_unit
     table = distance_table.DistanceTable(found.data, packing, WIDTH, 1, rows, found.nearest_sq)
     gains = table.gains(weight_unit)[:count]
     table_errors = found._gain_errors(packing, gains, weight_unit, distance_table.kernels.GAINS)
@@ -516,7 +516,7 @@ def test_panels_know_the_nearest_unsettled_seed_or_that_they_do_not(cloud, steps
     with simd.force_lanes(WIDTH):
         found = plusplus.Seeding(source, 40, 4, stream(0), chosen[0])
     found.settle()
-    panels, t, unit = found.panels, 1, found._weight_unit()
+    panels, t, unit = found.panels, 1, found.weight_unit
     for step in steps:
         if t < len(chosen):
             fresh = chosen[t : t + step]

@@ -14,8 +14,8 @@ from . import simd
 from .canonical import WIDE, WIDE_ROWS, block_distances
 from .exact import LOW, add_weighted
 from .jit import kernel
-from .seeding import DIGITS, UNIT
-from .simd import F64, I64, Loop, fetch_add, float_bits
+from .seeding import DIGITS, rounded
+from .simd import F64, I64, Loop, fetch_add
 from .transpose import TOGETHER, row_values, transposes
 
 PANEL_ROWS = 16  # rows of a panel of float64
@@ -61,7 +61,6 @@ def gains_lane(plain, X, weights, counter, nearest_sq, candidates, scale0, scale
     panel, values = np.zeros(PANEL_ROWS * d), np.empty(PANEL_ROWS)
     before, old = np.zeros(PANEL_ROWS), np.empty(PANEL_ROWS, np.int64)
     totals = np.zeros(L, np.int64)
-    base = float_bits(UNIT)
     block = 64 * PANEL_ROWS
     while True:
         start = fetch_add(counter, block)
@@ -78,7 +77,7 @@ def gains_lane(plain, X, weights, counter, nearest_sq, candidates, scale0, scale
             for r in range(count, PANEL_ROWS):
                 before[r] = 0.0
             for r in range(PANEL_ROWS):
-                old[r] = float_bits(before[r] * scale0 * scale1 + UNIT) - base
+                old[r] = rounded(before[r] * scale0 * scale1)
             for c in range(L):
                 if plain:
                     for r in range(PANEL_ROWS):
@@ -92,13 +91,13 @@ def gains_lane(plain, X, weights, counter, nearest_sq, candidates, scale0, scale
                 if weighted:
                     for r in range(count):
                         if values[r] < before[r]:
-                            new = float_bits(values[r] * scale0 * scale1 + UNIT) - base
+                            new = rounded(values[r] * scale0 * scale1)
                             add_weighted(old[r] - new, weights[lo + r], gains, c * DIGITS)
                     continue
                 total = np.int64(0)
                 for r in range(PANEL_ROWS):
                     nearer = values[r] if values[r] < before[r] else before[r]
-                    total += old[r] - (float_bits(nearer * scale0 * scale1 + UNIT) - base)
+                    total += old[r] - rounded(nearer * scale0 * scale1)
                 totals[c] += total
         for c in range(L):
             gains[c * DIGITS] += totals[c] & LOW

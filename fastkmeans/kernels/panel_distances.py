@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 
 from . import simd
 from .jit import kernel
 from .micro import PANEL
-from .simd import F32, I64, Loop, int_
+from .simd import F32, Loop, int_
+
+
+def _over_features(
+    b: Any, w: int, panel: Any, d: Any, centers: list[Any], begin: list[Any], add: Callable[[Any, Any, Any], Any],
+    fetched: tuple[Any, Any] | None,
+) -> list[list[Any]]:  # fmt: skip
+    """What add(row, center, sum) makes of `begin` over all features, for centers that share the loads of the rows."""
+    vtype = simd.vector(F32, w)
+    with Loop(b, int_(0), d, int_(1), begin) as features:
+        if fetched is not None:
+            simd.prefetch(b, b.add(fetched[0], b.mul(features.i, fetched[1])))
+        here = simd.at(b, panel, b.mul(features.i, int_(PANEL * w)))
+        rows = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
+        acc = []
+        for i, center in enumerate(centers):
+            c = simd.splat(b, b.load(simd.at(b, center, features.i)), w)
+            acc += [add(row, c, features.values[PANEL * i + v]) for v, row in enumerate(rows)]
+        features.next(acc)
+    return [features.results[PANEL * i : PANEL * (i + 1)] for i in range(len(centers))]
 
 
 def panel_distances(
     b: Any, w: int, panel: Any, d: Any, centers: list[Any], fetched: tuple[Any, Any] | None = None
 ) -> list[list[Any]]:
-    """Squared distances of a panel [d][PANEL * w] to some packed centers at once, which share the loads of its rows.
+    """Squared distances of a panel [d][PANEL * w] to some packed centers at once.
 
     fetched: address to fetch from meanwhile, and its bytes per feature.
     """
-    vtype = simd.vector(F32, w)
-    zero, nought, one = simd.const(vtype, 0.0), ir.Constant(I64, 0), ir.Constant(I64, 1)
-    with Loop(b, nought, d, one, [zero] * (PANEL * len(centers))) as features:
-        if fetched is not None:
-            simd.prefetch(b, b.add(fetched[0], b.mul(features.i, fetched[1])))
-        here = simd.at(b, panel, b.mul(features.i, ir.Constant(I64, PANEL * w)))
-        rows = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
-        acc = []
-        for i, center in enumerate(centers):
-            c = simd.splat(b, b.load(simd.at(b, center, features.i)), w)
-            for v, row in enumerate(rows):
-                difference = b.fsub(row, c)
-                acc.append(simd.fma(b, difference, difference, features.values[PANEL * i + v]))
-        features.next(acc)
-    return [features.results[PANEL * i : PANEL * (i + 1)] for i in range(len(centers))]
+
+    def add(row: Any, c: Any, total: Any) -> Any:
+        difference = b.fsub(row, c)
+        return simd.fma(b, difference, difference, total)
+
+    zero = simd.const(simd.vector(F32, w), 0.0)
+    return _over_features(b, w, panel, d, centers, [zero] * (PANEL * len(centers)), add, fetched)
 
 
 def center_panel(
@@ -58,25 +69,17 @@ def center_panel(
 
 
 def panel_products(
-    b: Any, w: int, centered: Any, begin: list[list[Any]], d: Any, centers: list[Any],
+    b: Any, w: int, centered: Any, begin: list[Any], d: Any, centers: list[Any],
     fetched: tuple[Any, Any] | None = None,
 ) -> list[list[Any]]:  # fmt: skip
     """The same by products, half as many operations, of a panel less the origin.
 
-    begin: for each center, what is added to for each row; centers: addresses of -2 times a center less the origin.
+    begin: what each row starts with, such as its squared norm; centers: addresses of -2 times a center less the origin,
+    and of a number behind that, such as its squared norm, which is added.
     """
-    vtype = simd.vector(F32, w)
-    with Loop(b, int_(0), d, int_(1), [value for part in begin for value in part]) as features:
-        if fetched is not None:
-            simd.prefetch(b, b.add(fetched[0], b.mul(features.i, fetched[1])))
-        here = simd.at(b, centered, b.mul(features.i, int_(PANEL * w)))
-        rows = [simd.load(b, simd.at(b, here, v * w), vtype) for v in range(PANEL)]
-        acc = []
-        for i, center in enumerate(centers):
-            c = simd.splat(b, b.load(simd.at(b, center, features.i)), w)
-            acc += [simd.fma(b, row, c, features.values[PANEL * i + v]) for v, row in enumerate(rows)]
-        features.next(acc)
-    return [features.results[PANEL * i : PANEL * (i + 1)] for i in range(len(centers))]
+    behind = [simd.splat(b, b.load(simd.at(b, center, d)), w) for center in centers]
+    start = [b.fadd(value, number) for number in behind for value in begin]
+    return _over_features(b, w, centered, d, centers, start, lambda row, c, total: simd.fma(b, row, c, total), fetched)
 
 
 def several(b: Any, w: int, count: Any, body: Any) -> None:
@@ -86,11 +89,11 @@ def several(b: Any, w: int, count: Any, body: Any) -> None:
 
 def in_turn(b: Any, sizes: tuple[int, ...], count: Any, body: Any) -> None:
     """body(numbers) for 0, 1, ... count, so many at a time: powers of two, from the largest down to one."""
-    start = ir.Constant(I64, 0)
+    start = int_(0)
     for together in sizes:
-        stop = b.and_(count, ir.Constant(I64, -together))
-        with Loop(b, start, stop, ir.Constant(I64, together), []) as loop:
-            body([b.add(loop.i, ir.Constant(I64, e)) for e in range(together)])
+        stop = b.and_(count, int_(-together))
+        with Loop(b, start, stop, int_(together), []) as loop:
+            body([b.add(loop.i, int_(e)) for e in range(together)])
             loop.next([])
         start = stop
 

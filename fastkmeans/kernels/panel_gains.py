@@ -9,6 +9,7 @@ once a row, rather than once for every seed that comes nearer.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,11 @@ PARTS = 16  # ... and parts, at least, that every lane takes
 KNOWN, DOUBT = 0, 255  # which seed is nearest: one that is settled; or float32 cannot tell
 MOST_UNSETTLED = TABLE = 16  # seeds, which count from 1: a feature of theirs all fits into a vector of float32
 I8 = ir.IntType(8)
+
+
+def _part_ahead(b: Any, ahead: Any, d: Any, third: Any, part: Any, asked: Any) -> tuple[Any, Any]:
+    """A third of what follows, so that fetching goes on all the time; or one line of it again and again."""
+    return b.add(ahead, b.mul(b.mul(d, third), part)), b.select(asked, third, int_(0))
 
 
 def _meet_candidates(
@@ -87,12 +93,7 @@ def _panel_nearest(
         panel, pl, ps = simd.at(b, pp, args[2]), simd.at(b, pl, args[19]), simd.at(b, ps, args[19])
         at_near = b.select(args[11], simd.at(b, pn, args[10]), pln)
         at_nearest = b.select(args[11], simd.at(b, po, args[10]), plo)
-
-        third = b.udiv(step, int_(3))
-
-        def part_ahead(part: Any, asked: Any) -> tuple[Any, Any]:
-            """A third of what follows, so that fetching goes on all the time; or one line of it again and again."""
-            return b.add(ahead, b.mul(b.mul(d_, third), part)), b.select(asked, third, nought)
+        part_ahead = functools.partial(_part_ahead, b, ahead, d_, b.udiv(step, int_(3)))
 
         def is_first(number: Any) -> Any:
             return b.icmp_signed("==", number, nought)
@@ -168,11 +169,8 @@ def _panel_products(
 
         def to_candidates(first: Any, numbers: list[Any], part: int) -> list[list[Any]]:
             centers = [simd.at(b, pc, b.mul(b.add(first, number), b.add(d_, one))) for number in numbers]
-            squares = [simd.splat(b, b.load(simd.at(b, center, d_)), w) for center in centers]
-            begin = [[b.fadd(norm, square) for norm in norms] for square in squares]
-            step = b.select(b.icmp_signed("==", numbers[0], nought), third, nought)
-            fetched = b.add(ahead, b.mul(b.mul(d_, third), int_(part))), step
-            return panel_products(b, w, py, begin, d_, centers, fetched)
+            fetched = _part_ahead(b, ahead, d_, third, int_(part), b.icmp_signed("==", numbers[0], nought))
+            return panel_products(b, w, py, norms, d_, centers, fetched)
 
         _meet_candidates(b, w, n_first, n_second, present, pl, ps, pitch, to_candidates)
         return context.get_dummy_value()

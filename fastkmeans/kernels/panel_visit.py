@@ -81,9 +81,7 @@ def _panel_within(
 
                 def by_products(numbers: list[Any]) -> None:
                     centers = [simd.at(b, pc, b.mul(number, b.add(d_, one))) for number in numbers]
-                    squares = [simd.splat(b, b.load(simd.at(b, center, d_)), w) for center in centers]
-                    start = [[b.fadd(value, square) for value in begin] for square in squares]
-                    note(numbers, panel_products(b, w, py, start, d_, centers))
+                    note(numbers, panel_products(b, w, py, begin, d_, centers))
 
                 several(b, w, n, by_products)
             with otherwise:

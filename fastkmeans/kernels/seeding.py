@@ -25,6 +25,12 @@ CHOSEN, CURSOR, MISSED, PENDING = range(4)  # of the state of `advance`
 
 
 @kernel
+def rounded(value):
+    """A number from 0 to below 2**51 as an integer, to even if in the middle: as np.rint, but vectors of them, too."""
+    return float_bits(value + UNIT) - float_bits(UNIT)
+
+
+@kernel
 def largest_lane(values, counter, largest):
     """The largest of some numbers, none of them negative: values (n,) float64 IN, counter, largest (1,) INOUT."""
     n = values.shape[0]
@@ -65,7 +71,7 @@ def freeze_lane(nearest_sq, weights, counter, scale0, scale1, frozen_sq, sums):
             else:
                 total = np.int64(0)
                 for i in range(first, last):
-                    total += float_bits(nearest_sq[i] * scale0 * scale1 + UNIT) - float_bits(UNIT)
+                    total += rounded(nearest_sq[i] * scale0 * scale1)
                 sums[block, 0] = total & LOW
                 sums[block, 1] = total >> 32
 
@@ -94,7 +100,7 @@ def locate(nearest_sq, weights, lo, hi, scale0, scale1, high, low):
         while start < hi:  # a row at a time takes three times as long
             total = np.int64(0)
             for i in range(np.uint64(start), np.uint64(min(start + STRETCH, hi))):
-                total += float_bits(nearest_sq[i] * scale0 * scale1 + UNIT) - float_bits(UNIT)
+                total += rounded(nearest_sq[i] * scale0 * scale1)
             if total > left:
                 break
             left -= total
@@ -286,8 +292,7 @@ def advance(
                 for e in range(np.uint64(starts[slot]), np.uint64(starts[slot + 1])):
                     before = nearest_sq[np.uint64(rows[e])]
                     after = values[e] if values[e] < before else before
-                    now = float_bits(before * scale0 * scale1 + UNIT)
-                    fall = now - float_bits(after * scale0 * scale1 + UNIT)
+                    fall = rounded(before * scale0 * scale1) - rounded(after * scale0 * scale1)
                     small += fall & LOW
                     large += fall >> 32
             gain[0] += small
