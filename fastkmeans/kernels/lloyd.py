@@ -32,7 +32,8 @@ from .simd import fetch_add, float_bits
 BLOCK = 1152  # rows of a block, lanes = points and plain loops
 TILES = 20  # tiles of a block at most, lanes = centers
 CENTER_BYTES = 1 << 20  # packed centers that are swept at a time: they stay in the second-level cache
-MANY_TILES = 7  # tiles of centers from which on assign_panel_tiles is faster (measured)
+MANY_TILES = 7  # tiles of centers from which on assign_panel_tiles is faster (measured on AVX2)
+WIDE_TILES = 3  # the same per feature, and one more, of vectors of 16, which shorten its sweep but not its end (measured)
 FILTER_WORK = 6144  # d * k from which on the integer filter pays for the rounding of rows (measured)
 SWITCH = 48  # features from which on lanes = centers is faster (measured)
 
@@ -370,6 +371,7 @@ def points_lane(
     terms, order_sums = np.zeros((WIDE_ROWS, WIDE)), np.empty(WIDE_ROWS)
     n_groups = (k + lanes - 1) // lanes
     n_tiles = (k + CENTERS - 1) // CENTERS
+    many = WIDE_TILES * (d + 1) if lanes == 16 else MANY_TILES
     values = np.empty(n_groups * lanes, np.float32)
     marked = np.empty((k + GROUP - 1) // GROUP + 1, np.int64)
     out = np.empty(marked.shape[0] * GROUP)
@@ -385,7 +387,7 @@ def points_lane(
                 at = i - lo + t * points
                 panel_norms(width, panels, t * size, d, squares, at)
                 next_strip = ahead + (i + (STRIP + t) * points) * X.strides[0]
-                if n_tiles < MANY_TILES:
+                if n_tiles < many:
                     assign_panel(width, panels, t * size, tiles, halves, d, n_tiles, v1, v2, new, at, next_strip, step)
                 else:
                     assign_panel_tiles(
