@@ -23,7 +23,7 @@ MORE_SCOUTS = 16  # the same where a dense pass is so brief that what lanes cost
 BRIEF = 1e10  # multiply-adds of such a pass at most
 OVERHEAD = 2e-4  # seconds of the lanes of a bounded pass, however few its rows
 GAIN = 0.9  # of a dense pass, which a bounded one must not exceed to be begun with
-LEFT_GAIN = 0.7  # the same where it is a dense pass that leaves the bounds: the next passes will be slower
+LEFT_GAIN = 0.7  # the same where a dense pass leaves the bounds and takes no longer for it: the next will be slower
 OPEN = 0.3  # share of groups that exact bounds may leave open for bounds to be tried out at all
 SAMPLE = 32  # rows that this is estimated from
 BEGINNING = 1.0  # dense passes that it costs to take bounds for the first time: what the passes left have to save
@@ -87,13 +87,15 @@ class Assigner:
         self.cycle: list[float] = []  # seconds of the pass that left the bounds, and of all since
         self.rivals = False  # whether rows keep runners-up
         self.leaves = False  # whether dense passes can leave bounds
+        self.detour = False  # whether those that do go another way than others
         if self.algorithm != "lloyd":
             from . import bounded as kinds  # its kernels take time to load
 
             few = data.d < lloyd.SWITCH
             self.rivals = few and k <= kinds.MOST_RIVALS
             in_groups = not (few and k <= kinds.MOST_NEIGHBORS) and not self.rivals
-            self.leaves = in_groups and lloyd.orientation(data.d, k, data.filters) == "integers"
+            usual, leaving = (lloyd.orientation(data.d, k, data.filters, leaves) for leaves in (False, True))
+            self.leaves, self.detour = in_groups and leaving == "integers", usual != leaving
         self.calm = 1.0  # share of the rows whose label the last pass changed
         self.calm_enough = 1.0  # where bounded passes may begin
 
@@ -126,7 +128,7 @@ class Assigner:
             keep = self._keep(centers) if trying and self.leaves else None
             counts = passes.assign(data, centers, labels, sums, measure, keep)
             seconds = time.perf_counter() - before
-            if keep is None or keep is self.scouts or math.isinf(self.dense_seconds):
+            if keep is None or (keep is self.scouts and not self.detour) or math.isinf(self.dense_seconds):
                 is_first, self.dense_seconds = math.isinf(self.dense_seconds), seconds
                 work = float(data.n) * data.d * (len(centers) + 16)
                 if is_first and seconds * SLOWEST * passes.pass_lanes(data, len(centers)) > work:
@@ -231,7 +233,7 @@ class Assigner:
         of_rows = min(took, self.scouts.lane_seconds)
         took += max(of_rows - OVERHEAD, 0.0) / kinds.share_of(data.n, self.scouts.spread) - of_rows
         saved = (self.dense_seconds - took) * (self.max_passes - self.passes)
-        enough = took < (LEFT_GAIN if self.leaves else GAIN) * self.dense_seconds
+        enough = took < (LEFT_GAIN if self.leaves and not self.detour else GAIN) * self.dense_seconds
         if enough and saved > BEGINNING * self.dense_seconds:
             if self.leaves and isinstance(self.scouts, kinds.GroupBounds):
                 self.bounds = kinds.GroupBounds(data, centers, order=self.scouts.order)

@@ -68,7 +68,7 @@ class Packed:
 
     def __init__(self, data: Data, centers: NDArray[Any], single: bool, order: NDArray[np.int32] | None = None) -> None:
         k, d = centers.shape
-        self.orientation = "plain" if is_small(data, k) else lloyd.orientation(d, k, data.filters)
+        self.orientation = "plain" if is_small(data, k) else lloyd.orientation(d, k, data.filters, order is not None)
         if self.orientation == "plane":
             middle, across = np.empty(d), np.empty(d)
             pair = centers.astype(np.float64, copy=False)

@@ -223,24 +223,24 @@ def test_a_pass_goes_on_without_a_filter_that_finds_nothing(n_threads, rows, mon
     """The lanes stop early and what is left, later ranges and later passes are done in float32; no row twice."""
     monkeypatch.setattr("fastkmeans.data.RANGE_ROWS", rows)
     monkeypatch.setattr("fastkmeans.threads.SERIAL_WORK", 0)
-    X, centers = crowded(9000, 64, 100)
+    X, centers = crowded(9000, 80, 100)
     data = Data(as_points(X), None, n_threads)
     labels = np.full(len(X), -1, np.int32)
     sums = passes.Sums(data, len(centers), passes.pass_lanes(data, len(centers)))
-    assert lloyd.orientation(64, 100, data.filters) == "integers"
+    assert lloyd.orientation(80, 100, data.filters) == "integers"
     counts = passes.assign(data, centers, labels, sums)
     assert counts.changed == len(X)
     assert not data.filters
     np.testing.assert_array_equal(labels, oracle.assign(X, centers))
     np.testing.assert_array_equal(sums.weights, np.bincount(labels, minlength=len(centers)))
-    assert lloyd.orientation(64, 100, data.filters) == "centers"
+    assert lloyd.orientation(80, 100, data.filters) == "centers"
 
 
 def test_easy_rows_need_no_comparison():
     """A filter that let everything through would be right too."""
     rng = np.random.default_rng(0)
-    centers = rng.normal(size=(100, 64)).astype(np.float32)
-    X = (centers[rng.integers(100, size=2000)] + 0.1 * rng.normal(size=(2000, 64))).astype(np.float32)
+    centers = rng.normal(size=(100, 80)).astype(np.float32)
+    X = (centers[rng.integers(100, size=2000)] + 0.1 * rng.normal(size=(2000, 80))).astype(np.float32)
     data = Data(as_points(X), None, 1)
     found = packed.Packed(data, centers, True)
     assert found.orientation == "integers"

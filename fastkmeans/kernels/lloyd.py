@@ -33,9 +33,9 @@ BLOCK = 1152  # rows of a block, lanes = points and plain loops
 TILES = 20  # tiles of a block at most, lanes = centers
 CENTER_BYTES = 1 << 20  # packed centers that are swept at a time: they stay in the second-level cache
 MANY_TILES = 7  # tiles of centers from which on assign_panel_tiles is faster (measured on AVX2)
-WIDE_TILES = 3  # the same per feature, and one more, of vectors of 16, which shorten its sweep but not its end (measured)
+WIDE_TILES = 3  # the same per feature, and one more, of vectors of 16: they shorten its sweep, not its end (measured)
 FILTER_WORK = 6144  # d * k from which on the integer filter pays for the rounding of rows (measured)
-SWITCH = 48  # features from which on lanes = centers is faster (measured)
+SWITCH = 48  # features from which on lanes = centers is faster, but for vectors of 16: there beyond CHUNK (measured)
 
 FEW, LONG = 12, 48  # clusters up to which, and features for each of them, lanes = features is faster (measured)
 PLANE = 8  # features from which on two centers have a kernel of their own (measured)
@@ -59,8 +59,12 @@ def force_orientation(name: str) -> Iterator[None]:
         _forced.pop()
 
 
-def orientation(d: int, k: int, filters: bool = True) -> str:
-    """Which micro-kernel serves d features and k centers; filters: whether the integer filter is worth while."""
+def orientation(d: int, k: int, filters: bool = True, leaves: bool = False) -> str:
+    """Which micro-kernel serves d features and k centers.
+
+    filters: whether the integer filter leaves little in doubt; leaves: whether the pass should leave bounds behind,
+    which is the filter's alone.
+    """
     if simd.lane_width() == 1:
         return "plain"
     can_filter = multiplier() > 0 and d < 10**7  # beyond, the rounding of rows would fill the integers
@@ -68,13 +72,16 @@ def orientation(d: int, k: int, filters: bool = True) -> str:
         name = _forced[-1]
         cannot = {"points": d > CHUNK, "integers": not can_filter, "plane": k != 2}
         return "centers" if cannot.get(name, False) else name
+    wide = simd.lane_width() == 16
+    # without VNNI pairs of integers take as many instructions of 16 lanes as float32 does (measured)
+    filters = filters and (leaves or d > CHUNK or not wide or "avx512vnni" in simd.cpu_features())
     if filters and can_filter and d >= 32 and k >= 48 and d * k >= FILTER_WORK:
         return "integers"
     if k == 2 and d >= PLANE:
         return "plane"
     if k <= FEW and d >= LONG * k:
         return "features"
-    return "points" if d < SWITCH else "centers"
+    return "points" if d < SWITCH or (wide and d <= CHUNK) else "centers"
 
 
 @kernel
