@@ -64,7 +64,7 @@ class Frame:
 
 
 class Packed:
-    """Centers in the forms the kernels want; order: in which, where the integer filter serves, or None."""
+    """Centers in the forms the kernels want; order: in which, where bounds are to be left, or None."""
 
     def __init__(self, data: Data, centers: NDArray[Any], single: bool, order: NDArray[np.int32] | None = None) -> None:
         k, d = centers.shape

@@ -29,7 +29,7 @@ from .data import Data, filled, new_counter
 from .distance_table import DistanceTable, Packing, by_groups, columns_for
 from .draws import Stream
 from .forecast import Sample
-from .kernels import codes, distance_table, fast_gains, simd
+from .kernels import distance_table, fast_gains, integer, simd
 from .kernels import gains as exact_gains
 from .kernels import seeding as draws
 from .packed import is_small
@@ -96,7 +96,7 @@ class Seeding:
             visit = (n_candidates + 1) * (0.12 * data.d + 0.2) + 8.0
         else:
             visit = 0.9 * data.d * -(-(n_candidates + 1) // self.width) + 12.0
-            if codes.has_byte_products(self.width):  # visits by codes cost less
+            if integer.has_vnni(self.width):  # visits by codes cost less
                 entry *= 0.7
         self.direct_until = 2 if self.plain else int(entry / visit)
         if not self.plain and data.n * (n_clusters - self.direct_until) * visit < BRIEF:

@@ -26,7 +26,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from . import simd
-from .integer import _multiply_pairs
+from .integer import _multiply_pairs, has_vnni
 from .jit import kernel
 from .micro import ROWS, block_rows
 from .simd import F32, I32, Loop, fetch_add, int_
@@ -42,23 +42,15 @@ MOST_HALF, MOST_LIMIT, NEVER = LARGEST**2, 2.0 * LARGEST**2, 2**30
 MOST = 128  # what a row's integers of one sign add up to in such a sum, at most: 255 times that stays within 16 bits
 
 
-def has_byte_products(width: int) -> bool:
-    """Whether this CPU multiplies vectors of `width` words of four 8-bit integers in one instruction."""
-    have = simd.cpu_features()
-    if width == 16:
-        return "avx512vnni" in have
-    return width == 8 and ("avxvnni" in have or {"avx512vnni", "avx512vl"} <= have)
-
-
 def has_byte_pairs(width: int) -> bool:
     """Whether it adds the products of two pairs in 16 bits, which they must not leave, in one instruction."""
     needed = {8: "avx2", 16: "avx512bw"}.get(width)
-    return not has_byte_products(width) and needed in simd.cpu_features()
+    return not has_vnni(width) and needed in simd.cpu_features()
 
 
 def filters_bytes(width: int) -> bool:
     """Whether codes of 8 bits cost this CPU less than float32."""
-    return has_byte_products(width) or has_byte_pairs(width)
+    return has_vnni(width) or has_byte_pairs(width)
 
 
 def _add_byte_products(b: Any, totals: list[Any], unsigned: list[list[Any]], signed: list[list[Any]]) -> list[Any]:
@@ -77,7 +69,7 @@ def _add_byte_products(b: Any, totals: list[Any], unsigned: list[list[Any]], sig
         return [b.add(total, _multiply_pairs(b, x, ones)) for total, x in zip(totals, sums, strict=True)]
     for word in zip(unsigned, signed, strict=True):
         for e, (x, y) in enumerate(zip(*word, strict=True)):
-            if has_byte_products(w):
+            if has_vnni(w):
                 totals[e] = simd.call(b, f"llvm.x86.avx512.vpdpbusd.{32 * w}", itype, [totals[e], x, y])
                 continue
             for byte in range(4):

@@ -45,6 +45,14 @@ def multiplier() -> int:
     return 4 if "sse2" in have else 0
 
 
+def has_vnni(width: int) -> bool:
+    """Whether it multiplies `width` words of two 16-bit or four 8-bit integers and accumulates in one instruction."""
+    have = simd.cpu_features()
+    if width == 16:
+        return "avx512vnni" in have
+    return width == 8 and ("avxvnni" in have or {"avx512vnni", "avx512vl"} <= have)
+
+
 def _multiply_pairs(b: Any, x: Any, y: Any) -> Any:
     """x0 * y0 + x1 * y1 for every pair of 16-bit lanes, as 32-bit lanes: <2w x i16> twice to <w x i32>."""
     count = x.type.count // 2

@@ -21,7 +21,7 @@ import numpy as np
 from . import simd
 from .canonical import GROUP, WIDE, WIDE_ROWS, block_distances, nearest_in_groups, nearest_plain
 from .exact import DIGIT, add_digits, row_digits, split_digits, weigh_digits
-from .integer import multiplier
+from .integer import has_vnni, multiplier
 from .jit import kernel
 from .micro import CENTERS, CHUNK, PANEL, ROWS, assign_tile, finish_tile, row_values
 from .move import move_row
@@ -72,16 +72,16 @@ def orientation(d: int, k: int, filters: bool = True, leaves: bool = False) -> s
         name = _forced[-1]
         cannot = {"points": d > CHUNK, "integers": not can_filter, "plane": k != 2}
         return "centers" if cannot.get(name, False) else name
-    wide = simd.lane_width() == 16
-    # without VNNI pairs of integers take as many instructions of 16 lanes as float32 does (measured)
-    filters = filters and (leaves or d > CHUNK or not wide or "avx512vnni" in simd.cpu_features())
+    # vectors of 16 points beat those of 16 centers, and pairs of integers that are added by themselves (measured)
+    wide = simd.lane_width() == 16 and d <= CHUNK
+    filters = filters and (leaves or not wide or has_vnni(16))
     if filters and can_filter and d >= 32 and k >= 48 and d * k >= FILTER_WORK:
         return "integers"
     if k == 2 and d >= PLANE:
         return "plane"
     if k <= FEW and d >= LONG * k:
         return "features"
-    return "points" if d < SWITCH or (wide and d <= CHUNK) else "centers"
+    return "points" if wide or d < SWITCH else "centers"
 
 
 @kernel
